@@ -1,0 +1,82 @@
+/**
+ * Who may say and hear what: the one table from which the embedded server's users and the shipped
+ * server configurations are made. Without it any client could overwrite a lease or read a foreign
+ * inbox. Enforcement is the NATS server's.
+ */
+import type { JobId } from "./names.ts";
+import {
+  AGENT_VERBS,
+  AUDIT_STREAM,
+  BUCKET,
+  directGet,
+  inboxPrefix,
+  jobKey,
+  subject,
+} from "./subjects.ts";
+
+export type Role = "coordinator" | "agent" | "operator";
+
+/** In the words of the server's configuration. */
+export interface Permissions {
+  readonly publish: { readonly allow: readonly string[] };
+  readonly subscribe: { readonly allow: readonly string[] };
+  /** How many replies to a received request, and for how long, are allowed beyond `publish`. */
+  readonly allowResponses?: { readonly max: number; readonly expiresSec: number };
+}
+
+/**
+ * The permissions of a role in one job.
+ * @param name the client's own name; `*` for a user that all clients of the role share, as the
+ * embedded server has (they can then hear each other's inboxes, where everything is sealed).
+ */
+export function permissionsOf(role: Role, id: JobId, name = "*"): Permissions {
+  const inbox = `${inboxPrefix(id, role, name)}.>`;
+  const key = jobKey(id);
+  switch (role) {
+    case "coordinator":
+      return {
+        publish: {
+          allow: [
+            "$JS.API.INFO",
+            ...Object.values(BUCKET).flatMap((bucket) => [
+              `$JS.API.STREAM.INFO.KV_${bucket}`,
+              `$JS.API.STREAM.CREATE.KV_${bucket}`,
+              `$JS.API.STREAM.MSG.GET.KV_${bucket}`,
+              `$KV.${bucket}.${key}`,
+            ]),
+            directGet(BUCKET.bundle, key),
+            `$JS.API.STREAM.INFO.${AUDIT_STREAM}`,
+            `$JS.API.STREAM.CREATE.${AUDIT_STREAM}`,
+            subject.audit(id),
+            subject.push(id, "*"),
+            subject.notice(id),
+          ],
+        },
+        subscribe: {
+          allow: [
+            inbox,
+            ...AGENT_VERBS.map((verb) => subject.agent(id, verb, "*")),
+            subject.control(id),
+          ],
+        },
+        allowResponses: { max: 1, expiresSec: 60 },
+      };
+    case "agent":
+      return {
+        publish: {
+          allow: [
+            ...AGENT_VERBS.map((verb) => subject.agent(id, verb, name)),
+            directGet(BUCKET.bundle, key),
+          ],
+        },
+        subscribe: {
+          allow: [inbox, subject.push(id, name), subject.notice(id), subject.bundle(id)],
+        },
+      };
+    case "operator":
+      return {
+        publish: { allow: [subject.control(id)] },
+        subscribe: { allow: [inbox] },
+      };
+  }
+}
