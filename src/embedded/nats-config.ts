@@ -3,21 +3,14 @@
  * Owns what differs between server generations; refuses to know who the users are
  * (the caller brings them as data) and where anything is written.
  */
+import type { Permissions } from "../protocol/permissions.ts";
 import { atLeast, type ServerVersion } from "./find-server.ts";
 
-/** What one NATS user may do. An empty list allows nothing. */
-export interface NatsPermissions {
-  readonly publish: { readonly allow: readonly string[] };
-  readonly subscribe: { readonly allow: readonly string[] };
-  /** Lets a replier answer requests that it received; expiry in Go's notation, such as "5s". */
-  readonly allowResponses?: { readonly max: number; readonly expires: string };
-}
-
-/** A user with a password. Without `permissions` the user may do everything. */
+/** A user with a password. Without `permissions` the user may do everything; an empty list allows nothing. */
 export interface NatsUser {
   readonly user: string;
   readonly password: string;
-  readonly permissions?: NatsPermissions;
+  readonly permissions?: Permissions;
 }
 
 /** Any JSON value: nats-server's configuration language takes JSON for values. */
@@ -77,7 +70,12 @@ function userEntry({ user, password, permissions }: NatsUser): NatsSetting {
       subscribe: subjects(subscribe.allow),
       ...(allowResponses === undefined
         ? {}
-        : { allow_responses: { max: allowResponses.max, expires: allowResponses.expires } }),
+        : {
+            allow_responses: {
+              max: allowResponses.max,
+              expires: `${allowResponses.expiresSec}s`,
+            },
+          }),
     },
   };
 }

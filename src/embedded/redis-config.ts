@@ -12,6 +12,8 @@ export interface RedisConfigOptions {
   readonly dir: string;
   /** Undefined: no authentication. */
   readonly password?: string;
+  /** Where the server writes its process id. */
+  readonly pidFile?: string;
   /** Further directives, each a whole line; the last one of a name wins. */
   readonly extra?: readonly string[];
 }
@@ -32,6 +34,7 @@ export function redisConfig(options: RedisConfigOptions): string {
   // Keeps the path of this file in the process's command line, by which a left-over is known again.
   if (atLeast(options.version, 6, 2)) lines.push("set-proc-title no");
   if (options.password !== undefined) lines.push(`requirepass ${quoted(options.password)}`);
+  if (options.pidFile !== undefined) lines.push(`pidfile ${quoted(options.pidFile)}`);
   return `${[...lines, ...(options.extra ?? [])].join("\n")}\n`;
 }
 
