@@ -5,7 +5,7 @@
 import * as z from "zod";
 import { nameSchema } from "./names.ts";
 import { Secret } from "./secret.ts";
-import { type EpochMs, epochMs } from "./time.ts";
+import { type DurationMs, durationMs, type EpochMs, epochMs } from "./time.ts";
 
 /** Secret material: any JSON object. What is in it is between the provider and the receivers of its kind. */
 export type Material = Readonly<Record<string, unknown>>;
@@ -24,6 +24,8 @@ export interface Credential {
   readonly issuedAt: EpochMs;
   /** By the issuer's clock. At and after this instant nobody may be handed it (I2). */
   readonly expiresAt: EpochMs;
+  /** The issuer's clock less the coordinator's when it was obtained: what turns `expiresAt` into the coordinator's time. */
+  readonly issuerSkew: DurationMs;
   readonly attributes: Attributes;
   readonly material: Secret<Material>;
 }
@@ -35,28 +37,31 @@ export const credentialWireSchema = z.object({
   generation: z.int().min(1),
   issuedAtMs: z.int().min(0),
   expiresAtMs: z.int().min(0),
+  issuerSkewMs: z.int(),
   attributes: z.record(z.string(), z.string()),
   material: z.record(z.string(), z.unknown()),
 });
 export type CredentialWire = z.infer<typeof credentialWireSchema>;
 
 export function credentialToWire(credential: Credential): CredentialWire {
-  const { issuedAt, expiresAt, material, attributes, ...rest } = credential;
+  const { issuedAt, expiresAt, issuerSkew, material, attributes, ...rest } = credential;
   return {
     ...rest,
     issuedAtMs: issuedAt,
     expiresAtMs: expiresAt,
+    issuerSkewMs: issuerSkew,
     attributes: { ...attributes },
     material: { ...material.reveal() },
   };
 }
 
 export function credentialFromWire(wire: CredentialWire): Credential {
-  const { issuedAtMs, expiresAtMs, material, ...rest } = wire;
+  const { issuedAtMs, expiresAtMs, issuerSkewMs, material, ...rest } = wire;
   return {
     ...rest,
     issuedAt: epochMs(issuedAtMs),
     expiresAt: epochMs(expiresAtMs),
+    issuerSkew: durationMs(issuerSkewMs),
     material: new Secret(material),
   };
 }
@@ -82,3 +87,7 @@ export const hadoopTokensSchema = z.object({
 });
 export type HadoopTokens = z.infer<typeof hadoopTokensSchema>;
 export const HADOOP_TOKENS = "hadoop-tokens";
+
+/** The expiry on the coordinator's clock, where agents count it down. */
+export const expiryOnCoordinatorClock = (credential: Credential): EpochMs =>
+  epochMs(credential.expiresAt - credential.issuerSkew);

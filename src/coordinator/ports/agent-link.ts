@@ -1,0 +1,60 @@
+/**
+ * What the coordinator hears from agents and operators, already opened and authenticated, and what
+ * it says to them. Sealing and signing happen behind this port; judging happens in the core.
+ */
+import type { AnswerEnvelope, CommandEnvelope } from "../../protocol/control.ts";
+import type { ErrorCode } from "../../protocol/errors.ts";
+import type { JoinToken, Ticket } from "../../protocol/join.ts";
+import type { Notice } from "../../protocol/notice.ts";
+import type { Done } from "../../protocol/outcome.ts";
+import type { RegisterBody } from "../../protocol/register.ts";
+import type { Report } from "../../protocol/report.ts";
+
+/** Names a received request until it is answered; means nothing outside of the process. */
+export type RequestId = number;
+
+/** What the request brought to be let in with. Signatures are checked; expiry, counts and bans are not. */
+export type Admission =
+  | { readonly kind: "token"; readonly token: JoinToken }
+  | { readonly kind: "ticket"; readonly ticket: Ticket }
+  | { readonly kind: "none"; readonly code: ErrorCode };
+
+export type LinkEvent =
+  | {
+      readonly kind: "register";
+      readonly request: RequestId;
+      readonly body: Omit<RegisterBody, "token" | "ticket" | "replyKey">;
+      readonly admission: Admission;
+    }
+  | { readonly kind: "report"; readonly report: Report }
+  | { readonly kind: "command"; readonly request: RequestId; readonly envelope: CommandEnvelope }
+  /** Something that did not parse or was not genuine: counted, never more. */
+  | { readonly kind: "refused"; readonly code: ErrorCode }
+  /** The connection to the broker is there (again), or gone. */
+  | { readonly kind: "connected" }
+  | { readonly kind: "disconnected" };
+
+export type RegisterDecision =
+  | {
+      readonly accepted: true;
+      readonly term: number;
+      readonly generation: number;
+      readonly timeMs: number;
+      /** The first seals; all open. */
+      readonly groupKids: readonly string[];
+      readonly beatMs: number;
+      /** The current sealed bundle, if there is one. */
+      readonly bundle: Uint8Array | undefined;
+    }
+  | { readonly accepted: false; readonly code: ErrorCode; readonly timeMs: number };
+
+export interface AgentLink {
+  /** Subscribes. Events come until `close`; calling it twice is an error of the caller. */
+  listen(emit: (event: LinkEvent) => void): void;
+  answerRegister(request: RequestId, decision: RegisterDecision, done: Done<void>): void;
+  answerCommand(request: RequestId, answer: AnswerEnvelope, done: Done<void>): void;
+  /** Sends the sealed bundle once more to each of these agents. */
+  push(agents: readonly string[], sealed: Uint8Array, done: Done<void>): void;
+  notify(notice: Notice, done: Done<void>): void;
+  close(done: Done<void>): void;
+}
