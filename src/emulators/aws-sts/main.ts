@@ -1,11 +1,12 @@
 /**
  * Runs the emulator alone on a port, for system tests and by hand:
- * `node src/emulators/aws-sts/main.ts [--port N] [--host H] [--knobs JSON] [--config FILE] [--credentials-file FILE]`.
- * Prints one line of JSON, `{"url":…,"credentialsFile":…}`, once it listens. The file is an AWS shared
+ * `node src/emulators/aws-sts/main.ts [--port N] [--host H] [--knobs JSON] [--config FILE] [--credentials-file FILE] [--s3]`.
+ * Prints one line of JSON, `{"url":…,"credentialsFile":…}`, once it listens; `--s3` starts the protected
+ * store beside it and adds `s3Url`. The file is an AWS shared
  * credentials file (mode 0600) with the base key as its default profile; one that was not asked for by
  * name is removed at the end. SIGINT and SIGTERM end it with 0.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -13,6 +14,7 @@ import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
 import { EvergrantError } from "../../protocol/errors.ts";
 import { systemClock, systemRandom } from "../../runtime/system-clock.ts";
+import { startS3Emulator } from "../aws-s3/server.ts";
 import { fromWire, wireKnobs } from "./knobs.ts";
 import { startStsEmulator } from "./server.ts";
 
@@ -58,6 +60,7 @@ const { values } = parseArgs({
     knobs: { type: "string", default: "{}" },
     config: { type: "string" },
     "credentials-file": { type: "string" },
+    s3: { type: "boolean", default: false },
   },
 });
 
@@ -85,9 +88,15 @@ const profile = [
   "",
 ];
 await writeFile(credentialsFile, profile.join("\n"), { mode: 0o600 });
-process.stdout.write(`${JSON.stringify({ url: emulator.url, credentialsFile })}\n`);
+await chmod(credentialsFile, 0o600);
+const s3 = values.s3
+  ? await startS3Emulator({ sts: emulator, random: systemRandom, host: values.host })
+  : undefined;
+const s3Url = s3 === undefined ? {} : { s3Url: s3.url };
+process.stdout.write(`${JSON.stringify({ url: emulator.url, credentialsFile, ...s3Url })}\n`);
 
 async function end(): Promise<void> {
+  await s3?.stop();
   await emulator.stop();
   if (ownFolder !== undefined) await rm(ownFolder, { recursive: true, force: true });
 }
