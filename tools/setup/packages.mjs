@@ -4,6 +4,8 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync } from "node
 import { join } from "node:path";
 import { output, run, SetupError, say } from "./children.mjs";
 
+const QUIET = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"];
+
 /** What the sources need at least: type stripping without a flag. */
 const OLDEST_NODE = [22, 18];
 
@@ -28,50 +30,58 @@ export function stampKey(root) {
   return hash.digest("hex");
 }
 
+/** What packages for one platform only are chosen by. */
+export function platform() {
+  const glibc = process.report.getReport().header.glibcVersionRuntime !== undefined;
+  return { os: process.platform, cpu: process.arch, libc: glibc ? "glibc" : "musl" };
+}
+
 /**
- * Whether what npm wrote about an installed tree (node_modules/.package-lock.json, its last act)
- * holds all that the lock file wants on this platform.
+ * The packages that the lock file wants on this platform, and that npm's own record of an installed
+ * tree (node_modules/.package-lock.json, its last act) lacks or has in another version.
  */
-export function installedMatches(
-  lock,
-  installed,
-  platform = process.platform,
-  arch = process.arch,
-) {
-  return Object.entries(lock.packages).every(([path, wanted]) => {
-    if (path === "") return true;
-    const there = installed.packages[path];
-    if (there !== undefined) return there.version === wanted.version;
-    // What is made for this very platform must be there. Of the other optional ones nobody can tell:
-    // npm leaves out what only another platform's package needs.
-    const isFor = (list, mine) => list?.includes(mine) === true;
-    const mine = isFor(wanted.os, platform) && isFor(wanted.cpu, arch) && wanted.libc === undefined;
-    return wanted.optional === true && !mine;
-  });
+export function missingPackages(lock, installed, here) {
+  const wants = (entry) =>
+    entry.optional !== true ||
+    // What is made for this very platform must be there, although npm shrugs when it can't fetch it.
+    // Of other optional ones nobody can tell: npm leaves out what only another platform's package needs.
+    ((entry.os !== undefined || entry.cpu !== undefined) &&
+      Object.entries(here).every(([key, mine]) => entry[key]?.includes(mine) !== false));
+  return Object.entries(lock.packages)
+    .filter(([path, entry]) => {
+      const there = installed.packages[path];
+      return path !== "" && (there === undefined ? wants(entry) : there.version !== entry.version);
+    })
+    .map(([path]) => path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length));
 }
 
-/** Whether `folder` is installed as its lock file says. */
-export function isInstalled(folder) {
+function missingIn(folder) {
+  const json = (...path) => JSON.parse(readFileSync(join(folder, ...path), "utf8"));
+  let installed = { packages: {} };
   try {
-    const json = (...path) => JSON.parse(readFileSync(join(folder, ...path), "utf8"));
-    return installedMatches(json("package-lock.json"), json("node_modules", ".package-lock.json"));
+    installed = json("node_modules", ".package-lock.json");
   } catch {
-    return false;
+    // Not installed, or not to the end.
   }
+  return missingPackages(json("package-lock.json"), installed, platform());
 }
 
-/** `npm ci` in `folder`, unless it is installed already. Throws when npm fails. */
+/** `npm ci` in `folder`, unless it is installed as its lock file says. Throws when npm fails. */
 export async function installPackages(root, folder, what, note) {
-  if (isInstalled(folder)) return;
+  if (missingIn(folder).length === 0) return;
   say(`${what}: npm ci`);
   const [command, ...args] = npmCommand();
   const done = await run(
     command,
     // Install scripts are not run: none of the packages needs one, but kerberos (see kerberos.mjs).
-    [...args, "ci", "--ignore-scripts", "--include=dev", "--include=optional", "--loglevel=error"],
+    [...args, "ci", "--ignore-scripts", "--include=dev", "--include=optional", ...QUIET],
     { cwd: folder, env: npmEnvironment(root), doing: what, onStart: note },
   );
-  if (!done) throw new SetupError(`npm ci failed in ${folder}; what npm said is above.`);
+  const missing = done ? missingIn(folder) : [];
+  if (!done || missing.length > 0) {
+    const which = missing.length > 0 ? ` (without ${missing.slice(0, 5).join(", ")})` : "";
+    throw new SetupError(`npm ci did not succeed in ${folder}${which}; what npm said is above.`);
+  }
 }
 
 /** The Node.js to run everything with. Throws a sentence when there is none. */
@@ -92,15 +102,17 @@ export function npmCommand() {
     : ["npm"];
 }
 
-/** Under `npm run` the parent's own settings are in the environment; a home may not be writable. */
+/** npm's environment. Under `npm run` it names settings of the parent; a home may not be writable. */
 export function npmEnvironment(root) {
   const env = { ...process.env };
   delete env["npm_config_local_prefix"];
+  const cache = env["npm_config_cache"] || join(env["HOME"] || "/", ".npm");
   try {
-    mkdirSync(join(env["HOME"] || "/nonexistent", ".npm"), { recursive: true });
-    accessSync(join(env["HOME"] || "/nonexistent", ".npm"), constants.W_OK);
+    mkdirSync(cache, { recursive: true });
+    accessSync(cache, constants.W_OK);
   } catch {
-    env["npm_config_cache"] = env["npm_config_cache"] || join(root, ".evergrant", "npm-cache");
+    // npm would say nothing and leave out every optional package.
+    env["npm_config_cache"] = join(root, ".evergrant", "npm-cache");
   }
   return env;
 }
