@@ -147,7 +147,11 @@ describe("the S3 walk-through", () => {
   });
 
   it.each([
-    ["lifecycle", "/?lifecycle", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"],
+    [
+      "lifecycle",
+      "/?lifecycle",
+      "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+    ],
     [
       "list",
       "/?max-keys=2&prefix=J",
