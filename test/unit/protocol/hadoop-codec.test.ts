@@ -110,7 +110,7 @@ describe("VLong", () => {
   });
 
   it("brings back every 64-bit number", () => {
-    fc.assert(
+    void fc.assert(
       fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), (value) => {
         const reader = new WritableReader(new WritableWriter().vlong(value).toBytes());
         expect(reader.vlong()).toBe(value);
@@ -159,7 +159,7 @@ describe("identifier", () => {
   });
 
   it("comes back from either form, told apart by its first byte", () => {
-    fc.assert(
+    void fc.assert(
       fc.property(anIdentifier, (identifier) => {
         expect(decodeIdentifier(encodeIdentifier(identifier))).toEqual(identifier);
         expect(encodeYarnIdentifier(identifier)[0]).toBe(0x0a);
@@ -207,7 +207,7 @@ describe("url string", () => {
   });
 
   it("comes back for every token", () => {
-    fc.assert(
+    void fc.assert(
       fc.property(aToken, (any) => {
         const back = tokenFromUrlString(tokenToUrlString(any));
         expect(sameGrant(back, any)).toBe(true);
@@ -258,7 +258,7 @@ describe("token storage", () => {
   });
 
   it("comes back in both versions, whatever is in it", () => {
-    fc.assert(
+    void fc.assert(
       fc.property(aStorage, fc.constantFrom(0 as const, 1 as const), (storage, version) => {
         const back = readTokenStorage(writeTokenStorage(storage, version));
         expect(laidOpen(back)).toEqual(laidOpen(storage));
@@ -276,7 +276,7 @@ describe("token storage", () => {
   });
 
   it("either reads or refuses any bytes at all, and allocates nothing on a length's word", () => {
-    fc.assert(
+    void fc.assert(
       fc.property(fc.constantFrom(0, 1), fc.uint8Array({ maxLength: 400 }), (version, tail) => {
         const file = Uint8Array.of(0x48, 0x44, 0x54, 0x53, version, ...tail);
         try {
