@@ -16,8 +16,12 @@ export const brokerAccessSchema = z.object({
   password: z.string().optional(),
   /** A NATS credentials file's text (JWT and seed). */
   creds: z.string().optional(),
-  /** PEM. Present: TLS is required. */
+  /** An nkey seed. */
+  nkeySeed: z.string().optional(),
+  /** PEM. Any of these present: TLS is required. */
   caPem: z.string().optional(),
+  certPem: z.string().optional(),
+  keyPem: z.string().optional(),
 });
 export type BrokerAccess = z.infer<typeof brokerAccessSchema>;
 
