@@ -1,0 +1,130 @@
+/**
+ * What is held: per provider the credential of the newest bundle. A credential that is absent from
+ * a bundle stays; only its own expiry or a tombstone removes it. What is past its expiry is gone
+ * from here before anything else is decided (I2).
+ */
+import type { Bundle } from "../../protocol/bundle.ts";
+import type { Credential } from "../../protocol/credential.ts";
+import { between, later, type MonoMs, monoMs, type Now } from "../../protocol/time.ts";
+import { deadlineOf, moveClockForward } from "./clock-estimate.ts";
+import type { AgentEvent, Held } from "./events.ts";
+import { wantRegistration } from "./joining.ts";
+import { judge } from "./order.ts";
+import { sameContent } from "./sameness.ts";
+import { type AgentState, addReceiver, countRefused, type Out } from "./state.ts";
+
+type Of<Kind extends AgentEvent["kind"]> = Extract<AgentEvent, { kind: Kind }>;
+
+export function onOpened(state: AgentState, event: Of<"opened">, now: Now, out: Out): void {
+  const opening = state.opening.get(event.attempt);
+  if (opening === undefined) return;
+  state.opening.delete(event.attempt);
+  const { bundle } = event;
+  moveClockForward(state, bundle.sealedAt, now);
+  switch (judge(state, bundle)) {
+    case "older":
+      countRefused(state, "MESSAGE_REPLAYED", out);
+      return;
+    case "repeat":
+      state.bundleAt = now.mono;
+      // The coordinator has missed our ack, or it would not repeat itself. What we have pulled
+      // ourselves says nothing of the kind.
+      if (opening.source !== "pull") state.acked = undefined;
+      return;
+    case "newer":
+      accept(state, bundle, opening.arrivedAt, now, out);
+  }
+}
+
+export function onUnopened(state: AgentState, event: Of<"unopened">, now: Now, out: Out): void {
+  const opening = state.opening.get(event.attempt);
+  if (opening === undefined) return;
+  state.opening.delete(event.attempt);
+  countRefused(state, event.code, out);
+  if (event.code !== "KEY_UNKNOWN" || opening.waited) return;
+  // Sealed by our job under a group key that we were not given yet: ask for it, but never as fast
+  // as somebody can play such bundles to us.
+  state.early = opening;
+  wantRegistration(state, monoMs(Math.max(now.mono, state.keyWantedAt)));
+  state.keyWantedAt = later(now.mono, state.settings.timings.registerRetry.last);
+}
+
+function accept(state: AgentState, bundle: Bundle, arrivedAt: MonoMs, now: Now, out: Out): void {
+  const { term, generation } = bundle;
+  state.accepted = { term, generation };
+  state.bundleAt = now.mono;
+  state.expected = bundle.credentials.map(({ provider }) => provider);
+  out.push({
+    kind: "tell",
+    news: { kind: "accepted", version: state.accepted, providers: state.expected },
+  });
+  for (const credential of bundle.credentials) {
+    hold(state, credential, arrivedAt, now, out);
+    addByConvention(state, credential);
+  }
+  for (const tombstone of bundle.tombstones) {
+    const held = state.held.get(tombstone.provider);
+    if (held === undefined || held.credential.generation > tombstone.generation) continue;
+    state.held.delete(tombstone.provider);
+    out.push({
+      kind: "tell",
+      news: {
+        kind: "withdrawn",
+        provider: tombstone.provider,
+        generation: held.credential.generation,
+      },
+    });
+  }
+}
+
+function hold(
+  state: AgentState,
+  credential: Credential,
+  arrivedAt: MonoMs,
+  now: Now,
+  out: Out,
+): void {
+  const before = state.held.get(credential.provider);
+  if (before !== undefined && sameContent(before.credential, credential)) {
+    state.generations.set(credential.provider, credential.generation);
+    return;
+  }
+  const until = deadlineOf(state, credential, now);
+  // A coordinator that can't renew goes on to send what has expired: what we hold may be better.
+  if (until <= now.mono) return;
+  state.held.set(credential.provider, { credential, until, arrivedAt });
+  state.generations.delete(credential.provider);
+  if (before !== undefined && before.until > until) {
+    const news = { kind: "shortened", provider: credential.provider } as const;
+    out.push({ kind: "tell", news: { ...news, by: between(until, before.until) } });
+  }
+}
+
+function addByConvention(state: AgentState, { provider, kind }: Credential): void {
+  for (const convention of state.settings.convention) {
+    if (!convention.serves.includes(kind) && !convention.serves.includes("*")) continue;
+    if (state.receivers.has(`${convention.kind}/${provider}`)) continue;
+    addReceiver(state, { kind: convention.kind, provider });
+  }
+}
+
+/** I2: drops what has expired. */
+export function advanceHolding(state: AgentState, now: Now, out: Out): void {
+  for (const [provider, { until, credential }] of state.held) {
+    if (until > now.mono) continue;
+    state.held.delete(provider);
+    const { generation } = credential;
+    out.push({ kind: "tell", news: { kind: "expired", provider, generation } });
+  }
+}
+
+export function holdingDeadline(state: AgentState): MonoMs | undefined {
+  let first: MonoMs | undefined;
+  for (const { until } of state.held.values()) {
+    if (first === undefined || until < first) first = until;
+  }
+  return first;
+}
+
+/** The life that a credential had when it was issued, as the issuer gave it. */
+export const lifeOf = ({ credential }: Held): number => credential.expiresAt - credential.issuedAt;

@@ -1,0 +1,132 @@
+/**
+ * Registration: when to ask, and what an answer means. The ladder never ends: a join token that is
+ * refused today is a fresh one in the join file tomorrow, which is read again at each attempt. Only
+ * a ban and the end of the job stop it, and neither stops the serving of what is held.
+ */
+import { durationMs, epochMs, later, type MonoMs, type Now } from "../../protocol/time.ts";
+import {
+  coordinatorNow,
+  measureAgain,
+  moveClockForward,
+  setClock,
+  skewOf,
+} from "./clock-estimate.ts";
+import type { AgentEvent } from "./events.ts";
+import { raiseMinimum } from "./order.ts";
+import { unitHash, waitOf } from "./settings.ts";
+import { type AgentState, highestOf, type Out, purposeOf } from "./state.ts";
+
+type Of<Kind extends AgentEvent["kind"]> = Extract<AgentEvent, { kind: Kind }>;
+
+/** Wants a registration at `at`, or sooner if one is wanted sooner already. */
+export function wantRegistration(state: AgentState, at: MonoMs): void {
+  if (state.joining === "banned" || state.joining === "ended" || state.joining === "asking") return;
+  if (state.joining === "wanted" && state.registerAt <= at) return;
+  state.joining = "wanted";
+  state.registerAt = at;
+}
+
+export function onRegistered(state: AgentState, event: Of<"registered">, now: Now, out: Out): void {
+  const asked = state.registering;
+  if (asked?.attempt !== event.attempt) return;
+  state.registering = undefined;
+  if (state.joining === "asking") state.joining = "member";
+  state.registerFailures = 0;
+  state.membership = event.membership;
+  state.ticket = event.ticket;
+  state.beatMs = durationMs(event.beatMs);
+  // The first beat comes somewhere in the first interval, so that a thousand agents spread out.
+  state.beatAt = later(now.mono, durationMs(event.beatMs * unitHash(...purposeOf(state, "beat"))));
+  measure(state, event, asked, now, out);
+  raiseMinimum(state, { term: event.term, generation: event.generation });
+  // What came while no key of ours opened it: the new keys may.
+  const { early } = state;
+  state.early = undefined;
+  if (event.sealed !== undefined) {
+    openSealed(state, { sealed: event.sealed, source: "register", arrivedAt: now.mono }, now, out);
+  }
+  if (early !== undefined) openSealed(state, { ...early, waited: true }, now, out);
+  const news = { kind: "joined", term: event.term, skew: skewOf(state, now) } as const;
+  out.push({ kind: "tell", news });
+}
+
+function measure(
+  state: AgentState,
+  { timeMs }: Of<"registered">,
+  asked: NonNullable<AgentState["registering"]>,
+  now: Now,
+  out: Out,
+): void {
+  if (state.remeasure && asked.attempt <= state.partedAfter) {
+    // The clocks parted while it was under way, so its way can't be measured: ask once more.
+    moveClockForward(state, epochMs(timeMs), now);
+    wantRegistration(state, now.mono);
+    return;
+  }
+  setClock(state, timeMs, asked.sentAt, now);
+  if (state.remeasure) measureAgain(state, now, out);
+}
+
+export function onUnregistered(
+  state: AgentState,
+  event: Of<"unregistered">,
+  now: Now,
+  out: Out,
+): void {
+  if (state.registering?.attempt !== event.attempt) return;
+  state.registering = undefined;
+  const final = event.byCoordinator && event.code === "AGENT_BANNED";
+  out.push({ kind: "tell", news: { kind: "not-joined", code: event.code, final } });
+  if (state.joining !== "asking") return;
+  state.joining = final ? "banned" : "wanted";
+  if (event.byCoordinator && event.code === "JOIN_TOKEN_INVALID") {
+    // A ticket that the job no longer knows is worth nothing: next time the token speaks.
+    state.ticket = undefined;
+  }
+  state.registerFailures += 1;
+  const unit = unitHash(...purposeOf(state, "register", state.registerFailures));
+  state.registerAt = later(
+    now.mono,
+    waitOf(state.settings.timings.registerRetry, state.registerFailures, unit),
+  );
+}
+
+export function advanceJoining(state: AgentState, now: Now, out: Out): void {
+  if (state.joining !== "wanted" || !state.connected || state.registerAt > now.mono) return;
+  state.attempts += 1;
+  state.joining = "asking";
+  state.registering = { attempt: state.attempts, sentAt: now.mono };
+  out.push({
+    kind: "register",
+    attempt: state.attempts,
+    ticket: state.ticket,
+    highest: highestOf(state),
+    receivers: [...state.receivers.values()].map(({ spec }) => spec),
+  });
+}
+
+export const joiningDeadline = (state: AgentState): MonoMs | undefined =>
+  state.joining === "wanted" && state.connected ? state.registerAt : undefined;
+
+/** Hands a sealed bundle to the opener; keeps it for after the registration while there is no key. */
+export function openSealed(
+  state: AgentState,
+  opening: NonNullable<AgentState["early"]>,
+  now: Now,
+  out: Out,
+): void {
+  if (state.membership === undefined) {
+    state.early = opening;
+    return;
+  }
+  state.attempts += 1;
+  state.opening.set(state.attempts, opening);
+  out.push({
+    kind: "open",
+    attempt: state.attempts,
+    sealed: opening.sealed,
+    membership: state.membership,
+    now: coordinatorNow(state, now),
+    floor: highestOf(state),
+  });
+}
