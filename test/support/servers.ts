@@ -21,6 +21,7 @@ import { type NatsSetting, type NatsUser, natsConfig } from "../../src/embedded/
 import { redisConfig } from "../../src/embedded/redis-config.ts";
 import { durationMs } from "../../src/protocol/time.ts";
 import { systemClock } from "../../src/runtime/system-clock.ts";
+import type { TestTls } from "./tls.ts";
 
 /** A server under the test's control. Every method settles once the state is really reached. */
 export interface TestServer {
@@ -52,6 +53,10 @@ export interface TestServer {
 }
 
 export interface TestNatsOptions {
+  /** Speaks TLS (after a plaintext INFO line, as every server can). */
+  readonly tls?: TestTls;
+  /** With `tls`: clients must show a certificate of the same authority. Default false. */
+  readonly verifyClients?: boolean;
   /** Absent: no authentication. */
   readonly users?: readonly NatsUser[];
   /** Default true. */
@@ -61,6 +66,8 @@ export interface TestNatsOptions {
 }
 
 export interface TestRedisOptions {
+  /** Speaks TLS only; client certificates are not asked for. */
+  readonly tls?: TestTls;
   /** Absent: no authentication. Without white space or quotes. */
   readonly password?: string;
   /** Further lines of the configuration file. */
@@ -82,11 +89,23 @@ process.on("exit", () => {
 /** A real nats-server. @throws EvergrantError `SERVER_START_FAILED` when none is installed. */
 export async function startNats(options: TestNatsOptions = {}): Promise<TestServer> {
   const program = await findServer("nats-server");
+  const { tls, verifyClients = false } = options;
+  const tlsSettings: Record<string, NatsSetting> =
+    tls === undefined
+      ? {}
+      : {
+          tls: {
+            cert_file: tls.certFile,
+            key_file: tls.keyFile,
+            ca_file: tls.caFile,
+            verify: verifyClients,
+          },
+        };
   return start({
     name: "nats",
     command: program.path,
     args: (configFile) => ["-c", configFile],
-    url: (port) => `nats://127.0.0.1:${port}`,
+    url: (port) => `${tls === undefined ? "nats" : "tls"}://127.0.0.1:${port}`,
     config: (port, dataDir) =>
       natsConfig({
         version: program.version,
@@ -94,7 +113,7 @@ export async function startNats(options: TestNatsOptions = {}): Promise<TestServ
         serverName: `test-${port}`,
         users: options.users ?? [],
         ...(options.jetstream === false ? {} : { storeDir: dataDir }),
-        ...(options.extra === undefined ? {} : { extra: options.extra }),
+        extra: { ...tlsSettings, ...options.extra },
       }),
     answers: async (port) => (await natsInfo(port))?.serverName === `test-${port}`,
   });
@@ -104,21 +123,34 @@ export async function startNats(options: TestNatsOptions = {}): Promise<TestServ
 export async function startRedis(options: TestRedisOptions = {}): Promise<TestServer> {
   const program = await findServer("redis-server");
   const auth = options.password === undefined ? {} : { password: options.password };
+  const { tls } = options;
+  const trust = tls === undefined ? {} : { ca: readFileSync(tls.caFile, "utf8") };
+  const tlsLines = (port: number): string[] =>
+    tls === undefined
+      ? []
+      : [
+          "port 0",
+          `tls-port ${port}`,
+          `tls-cert-file "${tls.certFile}"`,
+          `tls-key-file "${tls.keyFile}"`,
+          `tls-ca-cert-file "${tls.caFile}"`,
+          "tls-auth-clients no",
+        ];
   const userInfo = options.password === undefined ? "" : `:${options.password}@`;
   return start({
     name: "redis",
     command: program.path,
     args: (configFile) => [configFile],
-    url: (port) => `redis://${userInfo}127.0.0.1:${port}`,
+    url: (port) => `${tls === undefined ? "redis" : "rediss"}://${userInfo}127.0.0.1:${port}`,
     config: (port, dir) =>
       redisConfig({
         version: program.version,
         port,
         dir,
         ...auth,
-        ...(options.extra === undefined ? {} : { extra: options.extra }),
+        extra: [...tlsLines(port), ...(options.extra ?? [])],
       }),
-    answers: async (port, pid) => (await redisProcessId({ port, ...auth })) === pid,
+    answers: async (port, pid) => (await redisProcessId({ port, ...auth, ...trust })) === pid,
   });
 }
 

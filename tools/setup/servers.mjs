@@ -35,6 +35,9 @@ const USUAL_FOLDERS = [
   "/home/linuxbrew/.linuxbrew/bin",
 ];
 
+/** Package lists of our own; there only while servers are being installed. */
+const OWN_LISTS = join(".evergrant", "servers", ".apt");
+
 /** Names of the servers that are nowhere to be found. EVERGRANT_SERVERS=private hides the machine's own. */
 export function missingServers(root, env = process.env) {
   const own = join(root, ".evergrant", "servers", "bin");
@@ -50,7 +53,10 @@ export async function installServers(root, note) {
   const missing = missingServers(root);
   if (missing.length === 0) return;
   if (output("apt-get", ["--version"]) && output("dpkg-deb", ["--version"])) {
+    const lists = join(root, OWN_LISTS);
+    rmSync(lists, { recursive: true, force: true });
     for (const name of missing) await unpack(root, name, note);
+    rmSync(lists, { recursive: true, force: true });
   } else if (output("brew", ["--version"])) {
     const formulae = missing.map((name) => SERVERS[name].formula);
     say(`brew install ${formulae.join(" ")}`);
@@ -94,10 +100,14 @@ async function download(root, packages, folder, note) {
       onStart: note,
       ...options,
     });
-  if (await apt(["download", ...packages], { quiet: true })) return true;
-  const own = privateAptOptions(join(root, ".evergrant", "servers", ".apt"));
-  say("fetching fresh package lists into .evergrant/servers");
-  if (!(await apt([...own, "update"], { quiet: true }))) return false;
+  const base = join(root, OWN_LISTS);
+  const fresh = existsSync(base);
+  if (!fresh && (await apt(["download", ...packages], { quiet: true }))) return true;
+  const own = privateAptOptions(base);
+  if (!fresh) {
+    say("fetching fresh package lists into .evergrant/servers");
+    if (!(await apt([...own, "update"], { quiet: true }))) return false;
+  }
   return apt([...own, "download", ...packages]);
 }
 

@@ -1,9 +1,11 @@
+import { readFileSync } from "node:fs";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { natsInfo, redisProcessId } from "../../../src/embedded/answers.ts";
 import { startNats, startRedis } from "../../support/servers.ts";
+import { makeTls } from "../../support/tls.ts";
 
 describe("servers for tests", () => {
   test("a NATS server holds a user to the permissions it was given", async () => {
@@ -66,5 +68,20 @@ describe("servers for tests", () => {
     const empty = new Redis(server.url);
     expect(await empty.dbsize()).toBe(0);
     await empty.quit();
+  });
+
+  test("TLS variants are trusted by their own authority only, and ask for client certificates on demand", async () => {
+    const tls = makeTls();
+    const nats = await startNats({ tls, verifyClients: true });
+    const redis = await startRedis({ tls, password: "pw" });
+    const { caFile, clientCertFile: certFile, clientKeyFile: keyFile } = tls;
+    const known = await connect({ servers: nats.url, tls: { caFile, certFile, keyFile } });
+    await known.flush();
+    await known.close();
+    await expect(connect({ servers: nats.url, tls: { caFile }, timeout: 1000 })).rejects.toThrow();
+    await expect(connect({ servers: nats.url, tls: {}, timeout: 1000 })).rejects.toThrow();
+    const client = new Redis(redis.url, { tls: { ca: readFileSync(caFile) } });
+    expect(await client.ping()).toBe("PONG");
+    await client.quit();
   });
 });
