@@ -4,26 +4,22 @@
  */
 import type { AnswerEnvelope, CommandEnvelope } from "../../protocol/control.ts";
 import type { ErrorCode } from "../../protocol/errors.ts";
-import type { JoinToken, Ticket } from "../../protocol/join.ts";
 import type { Notice } from "../../protocol/notice.ts";
 import type { Done } from "../../protocol/outcome.ts";
-import type { RegisterBody } from "../../protocol/register.ts";
 import type { Report } from "../../protocol/report.ts";
+import type { Admission, RegisterFacts } from "../core/effects.ts";
 
 /** Names a received request until it is answered; means nothing outside of the process. */
 export type RequestId = number;
 
 /** What the request brought to be let in with. Signatures are checked; expiry, counts and bans are not. */
-export type Admission =
-  | { readonly kind: "token"; readonly token: JoinToken }
-  | { readonly kind: "ticket"; readonly ticket: Ticket }
-  | { readonly kind: "none"; readonly code: ErrorCode };
+export type { Admission } from "../core/effects.ts";
 
 export type LinkEvent =
   | {
       readonly kind: "register";
       readonly request: RequestId;
-      readonly body: Omit<RegisterBody, "token" | "ticket" | "replyKey">;
+      readonly body: RegisterFacts;
       readonly admission: Admission;
     }
   | { readonly kind: "report"; readonly report: Report }

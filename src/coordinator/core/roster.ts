@@ -1,0 +1,241 @@
+/**
+ * The agents that are known: who is live, what each has applied, who lags. A successor learns them
+ * from their reports, so nothing of this is stored.
+ */
+import { compareVersions, type Version } from "../../protocol/names.ts";
+import type { Report } from "../../protocol/report.ts";
+import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
+import { ALWAYS, audit, type Core, due, log, plus, type Turn, unwarn, warn } from "./core.ts";
+import type { RegisterFacts } from "./effects.ts";
+import { isLeading, noteTerm } from "./leadership.ts";
+import { currentSealed } from "./publisher.ts";
+import { onAgentDemand } from "./renewal.ts";
+
+export interface Agent {
+  readonly agent: string;
+  readonly instance: string;
+  /** Of its own key; unknown when it is known from its reports only. */
+  readonly keyX: string | undefined;
+  receivers: readonly { readonly kind: string; readonly provider: string }[];
+  /** The highest that it holds. */
+  held: Version;
+  /** The highest generation that all its receivers have applied. */
+  applied: number;
+  lastHeard: MonoMs;
+  lost: boolean;
+  sequence: number;
+  runwayMs: number | undefined;
+  failing: Readonly<Record<string, string>>;
+  refused: Readonly<Record<string, number>>;
+}
+
+export interface Roster {
+  readonly agents: Map<string, Agent>;
+  /** Instances by name, to tell two of one name. */
+  readonly byName: Map<string, Set<string>>;
+  sweepAt: MonoMs;
+  resendAt: MonoMs;
+  resends: number;
+  resendOf: Version | undefined;
+}
+
+/** Lost agents are remembered for this long, so that operators see their names. */
+const FORGET_AFTER = seconds(3600);
+
+export const newRoster = (): Roster => ({
+  agents: new Map(),
+  byName: new Map(),
+  sweepAt: ALWAYS,
+  resendAt: ALWAYS,
+  resends: 0,
+  resendOf: undefined,
+});
+
+const keyOf = (agent: string, instance: string): string => `${agent}/${instance}`;
+
+export function* liveAgents(core: Core): Iterable<Agent> {
+  for (const agent of core.roster.agents.values()) if (!agent.lost) yield agent;
+}
+
+/** An agent was let in. The older instance with the same key is superseded. */
+export function admit(turn: Turn, body: RegisterFacts): void {
+  const { roster } = turn.core;
+  const keyX = body.key.jwk.x;
+  for (const instance of [...(roster.byName.get(body.agent) ?? [])]) {
+    const other = roster.agents.get(keyOf(body.agent, instance));
+    if (other?.keyX === keyX && instance !== body.instance) forget(turn, other);
+  }
+  const before = roster.agents.get(keyOf(body.agent, body.instance));
+  add(turn, {
+    agent: body.agent,
+    instance: body.instance,
+    keyX,
+    receivers: body.receivers,
+    held: body.highest,
+    applied: before?.applied ?? 0,
+    lastHeard: turn.now.mono,
+    lost: false,
+    sequence: before?.sequence ?? 0,
+    runwayMs: before?.runwayMs,
+    failing: before?.failing ?? {},
+    refused: before?.refused ?? {},
+  });
+  noteTerm(turn, body.highest.term);
+}
+
+function add(turn: Turn, agent: Agent): void {
+  const { roster } = turn.core;
+  roster.agents.set(keyOf(agent.agent, agent.instance), agent);
+  const instances = roster.byName.get(agent.agent) ?? new Set();
+  instances.add(agent.instance);
+  roster.byName.set(agent.agent, instances);
+  nameWarning(turn, agent.agent);
+}
+
+function forget(turn: Turn, agent: Agent): void {
+  const { roster, rotations } = turn.core;
+  const key = keyOf(agent.agent, agent.instance);
+  roster.agents.delete(key);
+  const instances = roster.byName.get(agent.agent);
+  instances?.delete(agent.instance);
+  if (instances?.size === 0) roster.byName.delete(agent.agent);
+  rotations.gone(turn, key);
+  nameWarning(turn, agent.agent);
+}
+
+function nameWarning(turn: Turn, name: string): void {
+  const { roster } = turn.core;
+  const instances = roster.byName.get(name);
+  // The common case first: it runs for each of ten thousand joins.
+  if (instances === undefined || instances.size < 2) {
+    if (turn.core.warnings.size > 0) unwarn(turn, `name:${name}`);
+    return;
+  }
+  const live = [...instances].filter((i) => roster.agents.get(keyOf(name, i))?.lost === false);
+  if (live.length > 1) {
+    warn(
+      turn,
+      `name:${name}`,
+      `${live.length} agents call themselves ${name}: all of them are served`,
+    );
+  } else unwarn(turn, `name:${name}`);
+}
+
+export function onReport(turn: Turn, report: Report): void {
+  const { core } = turn;
+  if (!isLeading(core)) return;
+  const key = keyOf(report.agent, report.instance);
+  let agent = core.roster.agents.get(key);
+  if (agent === undefined) {
+    agent = {
+      agent: report.agent,
+      instance: report.instance,
+      keyX: undefined,
+      receivers: [],
+      held: { term: 0, generation: 0 },
+      applied: 0,
+      lastHeard: turn.now.mono,
+      lost: false,
+      sequence: 0,
+      runwayMs: undefined,
+      failing: {},
+      refused: {},
+    };
+    add(turn, agent);
+  }
+  if (report.sequence <= agent.sequence) return; // Doubled, late or played again.
+  agent.sequence = report.sequence;
+  agent.lastHeard = turn.now.mono;
+  if (agent.lost) {
+    agent.lost = false;
+    nameWarning(turn, agent.agent);
+    log(turn, "info", "a lost agent is back", { agent: agent.agent });
+  }
+  const version = { term: report.term, generation: report.generation };
+  noteTerm(turn, report.term);
+  if (compareVersions(version, agent.held) > 0) agent.held = version;
+  switch (report.type) {
+    case "ack": {
+      const failed = report.results.filter((r) => r.outcome === "failed");
+      agent.failing = Object.fromEntries(
+        failed.map((r) => [`${r.kind}/${r.provider}`, r.code ?? "RECEIVER_FAILED"]),
+      );
+      if (failed.length === 0) applied(turn, key, agent, report.generation);
+      return;
+    }
+    case "beat": {
+      const runways = Object.values(report.runwayMs);
+      agent.runwayMs = runways.length > 0 ? Math.min(...runways) : undefined;
+      agent.failing = report.failing;
+      agent.refused = report.refused;
+      if (Object.keys(report.failing).length === 0) applied(turn, key, agent, report.generation);
+      // Anti-entropy: a missed broadcast repairs itself.
+      if (lags(core, agent)) push(turn, [agent.agent]);
+      return;
+    }
+    case "demand":
+      onAgentDemand(turn, report.agent, report.provider, report.rejected);
+      return;
+  }
+}
+
+function applied(turn: Turn, key: string, agent: Agent, generation: number): void {
+  if (generation <= agent.applied) return;
+  agent.applied = generation;
+  turn.core.rotations.applied(turn, key, generation);
+}
+
+function lags(core: Core, agent: Agent): boolean {
+  const { published } = core.publisher;
+  return published !== undefined && compareVersions(agent.held, published) < 0;
+}
+
+function push(turn: Turn, agents: readonly string[]): void {
+  const sealed = currentSealed(turn);
+  if (sealed !== undefined && agents.length > 0)
+    turn.effects.push({ kind: "push", agents, sealed });
+}
+
+/** Marks the silent as lost, and sends the bundle again to those who have not answered it. */
+export function advanceRoster(turn: Turn): void {
+  const { core, now } = turn;
+  const { roster, settings, publisher } = core;
+  const { timing } = settings;
+  if (!isLeading(core)) return;
+  if (due(turn, roster.sweepAt)) {
+    roster.sweepAt = plus(now.mono, durationMs(timing.beat / 3));
+    due(turn, roster.sweepAt);
+    for (const [key, agent] of roster.agents) {
+      if (now.mono >= plus(agent.lastHeard, FORGET_AFTER)) forget(turn, agent);
+      else if (!agent.lost && now.mono >= plus(agent.lastHeard, timing.lost)) {
+        agent.lost = true;
+        core.rotations.gone(turn, key);
+        nameWarning(turn, agent.agent);
+        audit(turn, "agent-lost", { agent: agent.agent });
+        log(turn, "warn", "agent lost", { agent: agent.agent });
+      }
+    }
+  }
+  const { published } = publisher;
+  if (published === undefined) return;
+  if (roster.resendOf === undefined || compareVersions(roster.resendOf, published) !== 0) {
+    roster.resendOf = published;
+    roster.resends = 0;
+    roster.resendAt = plus(now.mono, timing.resendFirst);
+  }
+  if (!due(turn, roster.resendAt)) return;
+  const behind: string[] = [];
+  for (const agent of liveAgents(core)) if (lags(core, agent)) behind.push(agent.agent);
+  roster.resends += 1;
+  const wait = Math.min(timing.resendFirst * 2 ** roster.resends, timing.resendMax);
+  roster.resendAt = plus(now.mono, durationMs(wait));
+  due(turn, roster.resendAt);
+  push(turn, behind);
+}
+
+/** A new leadership: nobody is lost for what was not heard while this coordinator did not lead. */
+export function restartRoster({ core, now }: Turn): void {
+  for (const agent of core.roster.agents.values()) agent.lastHeard = now.mono;
+  core.roster.sweepAt = ALWAYS;
+  core.roster.resendOf = undefined;
+}
