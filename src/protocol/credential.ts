@@ -80,10 +80,35 @@ export const googleTokenSchema = z.object({ accessToken: z.string().min(1) });
 export type GoogleToken = z.infer<typeof googleTokenSchema>;
 export const GOOGLE_TOKEN = "google-token";
 
-/** Kind `hadoop-tokens`: tokens in Hadoop's storage-file form (base64 of version 0), entries keyed by alias. */
+/**
+ * Kind `hadoop-tokens`: entries for Hadoop's token storage file, keyed by alias. Every token bears its
+ * own end, since the credential's is that of the first one to end among those that still renew.
+ */
 export const hadoopTokensSchema = z.object({
-  tokens: z.array(z.object({ alias: z.string(), urlString: z.string().min(1) })),
+  tokens: z.array(
+    z.object({
+      alias: z.string(),
+      /** The token in Hadoop's url string form, already under the kind and service that its consumer looks for. */
+      urlString: z.string().min(1),
+      /** The configured service that it came from. */
+      source: z.string().optional(),
+      /** When its current extension began and when it ends, on the clock of the credential's `expiresAt`. Absent: as the credential's. */
+      renewedAtMs: z.int().min(0).optional(),
+      expiresAtMs: z.int().min(0).optional(),
+    }),
+  ),
   secrets: z.array(z.object({ alias: z.string(), valueBase64: z.string() })).optional(),
+  /** Replaced tokens that are still alive: for the coordinator, which cancels them at the end of the job. */
+  replaced: z
+    .array(
+      z.object({
+        urlString: z.string().min(1),
+        source: z.string(),
+        replacedAtMs: z.int().min(0),
+        expiresAtMs: z.int().min(0),
+      }),
+    )
+    .optional(),
 });
 export type HadoopTokens = z.infer<typeof hadoopTokensSchema>;
 export const HADOOP_TOKENS = "hadoop-tokens";

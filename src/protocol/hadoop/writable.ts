@@ -42,7 +42,8 @@ export class WritableReader {
   /** The next `length` bytes, copied. */
   take(length: number): Uint8Array {
     if (length < 0 || length > this.remaining) throw malformed("ends before its content does");
-    const taken = this.#bytes.slice(this.#at, this.#at + length);
+    // Not `slice`, which on a Buffer shares memory with the input.
+    const taken = new Uint8Array(this.#bytes.subarray(this.#at, this.#at + length));
     this.#at += length;
     return taken;
   }
