@@ -1,7 +1,7 @@
 /** SPI: what hands a credential to its consumers on this host. Third parties implement it (docs/plugins.md). */
 import type { ZodType } from "zod";
 import type { Credential } from "../../protocol/credential.ts";
-import type { Clock, MonoMs, Random } from "../../protocol/time.ts";
+import type { Clock, DurationMs, MonoMs, Random } from "../../protocol/time.ts";
 
 /** A credential and when it ends on this process's monotonic clock, which never steps. */
 export interface Serving {
@@ -32,6 +32,16 @@ export interface CredentialReceiver {
   stop(): Promise<void>;
 }
 
+/** One request of a consumer to an endpoint, for the agent's metrics. Labels are of closed sets. */
+export interface ConsumerRequest {
+  /** `served`, or why not, e.g. `empty`, `expired`, `unauthorized`; `probe` is the agent asking itself. */
+  readonly outcome: string;
+  /** The family of the client's software, e.g. `botocore`; `none`, `other`. */
+  readonly client: string;
+  /** The life left in what was served. */
+  readonly remaining?: DurationMs;
+}
+
 export interface ReceiverServices {
   readonly tenant: string;
   readonly job: string;
@@ -44,6 +54,8 @@ export interface ReceiverServices {
   readonly stateDir: string | undefined;
   /** A private folder (0700) of this process. */
   readonly workDir: string;
+  /** Called for each request of a consumer, by receivers that are asked. Must not throw. */
+  observe?(request: ConsumerRequest): void;
   log(level: "info" | "warn", message: string, facts?: Readonly<Record<string, unknown>>): void;
 }
 

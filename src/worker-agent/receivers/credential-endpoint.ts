@@ -1,0 +1,181 @@
+/**
+ * A small HTTP server that answers one path with the credential that it holds: the common part of
+ * `aws-container` and `aws-process`. Owns the states EMPTY, HELD and EXPIRED on the wire, the limits
+ * on connections, and the proof that a consumer would now get a new credential (it asks itself).
+ * Refuses to know who may ask (`judgeCaller`) and what a body says.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { ListenOptions, Socket } from "node:net";
+import { EvergrantError } from "../../protocol/errors.ts";
+import {
+  type Clock,
+  type DurationMs,
+  durationMs,
+  type MonoMs,
+  type Random,
+} from "../../protocol/time.ts";
+import type { ConsumerRequest } from "../ports/credential-receiver.ts";
+import { clientFamily } from "./client-family.ts";
+import { HeldCredential } from "./held-credential.ts";
+import {
+  EMPTY,
+  EXPIRED,
+  NOT_FOUND,
+  type Refusal,
+  type RequestOutcome,
+  sendBody,
+  sendMalformed,
+  sendRefusal,
+  WRONG_METHOD,
+} from "./http-answers.ts";
+import { askOnce, type ProbeTarget } from "./probe.ts";
+
+/** Marks the agent's own requests, so that they are counted apart. Its value is random in each process. */
+const PROBE_HEADER = "x-evergrant-probe";
+
+/** How long `close` lets answers that are under way finish. */
+const CLOSE_GRACE = durationMs(200);
+
+export interface EndpointSettings {
+  /** The only path that is answered; the query is ignored. */
+  readonly path: string;
+  /** How long a request waits for the first credential, 0 for not at all. */
+  readonly hold: DurationMs;
+  /** Judges by which name the endpoint was asked, before path and method are looked at. */
+  readonly judgeHost?: (request: IncomingMessage) => Refusal | undefined;
+  /** Judges who asks, after that. */
+  readonly judgeCaller?: (request: IncomingMessage) => Refusal | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observe: ((request: ConsumerRequest) => void) | undefined;
+}
+
+export class CredentialEndpoint {
+  readonly #settings: EndpointSettings;
+  readonly #held: HeldCredential<Buffer>;
+  readonly #probeNonce: string;
+  readonly #servers: Server[] = [];
+
+  constructor(settings: EndpointSettings) {
+    this.#settings = settings;
+    this.#held = new HeldCredential(settings.clock);
+    this.#probeNonce = Buffer.from(settings.random.bytes(16)).toString("hex");
+  }
+
+  /** Listens there, besides what it listens to already. Rejects with the system's error. */
+  async listen(where: ListenOptions): Promise<Server> {
+    const server = createServer(
+      {
+        // Clients that keep connections close them first; a reset on reuse would cost them a retry.
+        keepAliveTimeout: 30_000,
+        headersTimeout: 5_000,
+        requestTimeout: 5_000,
+        connectionsCheckingInterval: 5_000,
+        maxHeaderSize: 16_384,
+        requireHostHeader: false, // `judgeHost` does, and answers in JSON
+      },
+      (request, response) => void this.#answer(request, response),
+    );
+    server.maxConnections = 4096;
+    server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+      if (error.code === "ECONNRESET") return void socket.destroy();
+      this.#count("malformed", undefined);
+      sendMalformed(socket as Socket);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ ...where, exclusive: true }, () => {
+        server.removeListener("error", reject);
+        server.on("error", () => undefined); // e.g. no file descriptor for a new connection: that client fails alone
+        resolve();
+      });
+    });
+    this.#servers.push(server);
+    return server;
+  }
+
+  /**
+   * Serves `body` until `until`, and resolves once each target has answered with it.
+   *
+   * @throws EvergrantError `RECEIVER_FAILED` when one does not; the former body is then served again.
+   */
+  async serve(body: Buffer, until: MonoMs, targets: readonly ProbeTarget[]): Promise<void> {
+    if (this.#settings.clock.now().mono >= until) {
+      throw new EvergrantError("RECEIVER_FAILED", "the credential has ended before it was applied");
+    }
+    const held = { value: body, until };
+    const former = this.#held.put(held);
+    try {
+      for (const target of targets) await this.#prove(body, target);
+    } catch (error) {
+      this.#held.putBack(held, former);
+      throw error;
+    }
+  }
+
+  /** Answers 503 from now on. */
+  clear(): void {
+    this.#held.clear();
+  }
+
+  /** Closes all sockets, also those of requests that wait. */
+  async close(): Promise<void> {
+    this.#held.clear();
+    await Promise.all(
+      this.#servers.splice(0).map(
+        (server) =>
+          new Promise<void>((resolve) => {
+            server.close(() => resolve());
+            server.closeIdleConnections();
+            this.#settings.clock.timer(CLOSE_GRACE, () => server.closeAllConnections(), true);
+          }),
+      ),
+    );
+  }
+
+  async #prove(body: Buffer, target: ProbeTarget): Promise<void> {
+    const { clock, path } = this.#settings;
+    const headers = { ...target.headers, [PROBE_HEADER]: this.#probeNonce };
+    const reply = await askOnce({ ...target, headers }, path, clock);
+    if (reply.status === 200 && reply.body.equals(body)) return;
+    throw new EvergrantError(
+      "RECEIVER_FAILED",
+      `the endpoint does not answer with the new credential (HTTP ${reply.status})`,
+      { details: { httpStatus: reply.status } },
+    );
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { judgeHost, judgeCaller } = this.#settings;
+    const refusal = judgeHost?.(request) ?? this.#misdirected(request) ?? judgeCaller?.(request);
+    if (refusal !== undefined) return this.#refuse(request, response, refusal);
+    const gone = new AbortController();
+    response.once("close", () => gone.abort());
+    const reading = await this.#held.readSoon(this.#settings.hold, gone.signal);
+    if (gone.signal.aborted) return this.#count("abandoned", request);
+    if (reading.state !== "held") {
+      return this.#refuse(request, response, reading.state === "empty" ? EMPTY : EXPIRED);
+    }
+    sendBody(response, reading.value);
+    const probe = request.headers[PROBE_HEADER] === this.#probeNonce;
+    this.#count(probe ? "probe" : "served", request, reading.remaining);
+  }
+
+  #misdirected(request: IncomingMessage): Refusal | undefined {
+    if ((request.url ?? "").split("?", 1)[0] !== this.#settings.path) return NOT_FOUND;
+    return request.method === "GET" ? undefined : WRONG_METHOD;
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
+    sendRefusal(response, refusal);
+    this.#count(refusal.outcome, request);
+  }
+
+  #count(outcome: RequestOutcome, request: IncomingMessage | undefined, life?: DurationMs): void {
+    this.#settings.observe?.({
+      outcome,
+      client: request === undefined ? "other" : clientFamily(request.headers["user-agent"]),
+      ...(life === undefined ? {} : { remaining: life }),
+    });
+  }
+}
