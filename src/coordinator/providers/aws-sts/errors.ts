@@ -104,7 +104,9 @@ export function stsErrorOf(thrown: unknown, call: FailedCall): EvergrantError {
   const { action, endpoint, httpStatus } = call;
   const fields = fieldsOf(thrown);
   const facts = { action, endpoint };
-  if (call.aborted || fields.name === "TimeoutError") {
+  // The SDK calls resets and broken pipes a TimeoutError, too; their own code tells them apart.
+  const timedOut = fields.name === "TimeoutError" && (fields.errno ?? "ETIMEDOUT") === "ETIMEDOUT";
+  if (call.aborted || timedOut) {
     const message = `STS ${action} at ${endpoint} was not answered in time`;
     return new EvergrantError("ISSUER_TIMEOUT", message, { details: facts });
   }
