@@ -2,7 +2,7 @@
  * Real servers for tests: each on a free loopback port, in a folder of its own, ended with the test
  * file at the latest. Owns their faults too (kill, freeze, wipe); refuses to be used outside of tests.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
   closeSync,
   mkdirSync,
@@ -228,7 +228,11 @@ function prepare(recipe: Recipe, port: number): TestServer {
     log,
     stop,
     kill,
-    freeze: () => void child?.kill("SIGSTOP"),
+    freeze: () => {
+      child?.kill("SIGSTOP");
+      // The signal reaches each thread on its own; until then a request may still be answered.
+      while (child?.pid !== undefined && !isStopped(child.pid));
+    },
     thaw: () => void child?.kill("SIGCONT"),
     reload: () => void child?.kill("SIGHUP"),
     restart,
@@ -244,4 +248,16 @@ function prepare(recipe: Recipe, port: number): TestServer {
 function exited(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
   return new Promise((resolve) => child.once("exit", () => resolve()));
+}
+
+/** Whether all threads of a process stand still. Without /proc: whether the process does. */
+function isStopped(pid: number): boolean {
+  const state = (stat: string): string | undefined => stat.slice(stat.lastIndexOf(")") + 2)[0];
+  if (!existsSync("/proc/self/task")) {
+    const said = execFileSync("ps", ["-o", "state=", "-p", String(pid)], { encoding: "utf8" });
+    return said.trim().startsWith("T");
+  }
+  return readdirSync(`/proc/${pid}/task`).every(
+    (thread) => state(readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8")) === "T",
+  );
 }
