@@ -4,6 +4,7 @@
  * needs more is a command's work (`exec`). No value is ever put into an error (I9).
  */
 import { EvergrantError } from "../../../protocol/errors.ts";
+import { shellWord } from "../shell-word.ts";
 
 /** A text with its fields found; made once, filled at each rotation. */
 export type Template = readonly (string | Field)[];
@@ -31,9 +32,6 @@ const FILTERS: Readonly<Record<Filter, (value: unknown) => string | undefined>> 
     return text === undefined || text.includes("\0") ? undefined : shellWord(text);
   },
 };
-
-/** One word for any POSIX shell. */
-export const shellWord = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 const FIELD = /\$\$\{|\$\{([^}]*)\}?/g;
 const INSIDE = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\|[A-Za-z]+)?$/;
