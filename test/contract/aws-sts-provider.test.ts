@@ -1,8 +1,8 @@
 /** Provider `aws-sts` against the STS emulator, over HTTP, for each of its actions. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { awsStsProvider } from "../../src/coordinator/providers/aws-sts/index.ts";
 import { randomKeyPair } from "../../src/emulators/aws-sts/keyring.ts";
 import type { StsCall } from "../../src/emulators/aws-sts/knobs.ts";
@@ -331,6 +331,72 @@ describe("aws-sts", () => {
     expect(bench.logged).toHaveLength(0);
     providerOf(bench, assumeRole({ base: { webIdentity }, durationSec: 7_200 }));
     expect(bench.logged).toHaveLength(1);
+  });
+
+  describe("without a base, the SDK's default chain is used", () => {
+    const chained = () => providerOf(bench, { action: "AssumeRole", roleArn: ROLE });
+    beforeEach(() => {
+      for (const name of Object.keys(process.env)) {
+        if (name.startsWith("AWS_")) vi.stubEnv(name, undefined);
+      }
+      vi.stubEnv("AWS_SHARED_CREDENTIALS_FILE", bench.path("none"));
+      vi.stubEnv("AWS_CONFIG_FILE", bench.path("config"));
+      vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
+    });
+    afterEach(() => {
+      vi.unstubAllEnvs();
+    });
+
+    test("with keys in the environment", async () => {
+      const { accessKeyId, secretAccessKey } = bench.sts.baseCredentials;
+      vi.stubEnv("AWS_ACCESS_KEY_ID", accessKeyId);
+      vi.stubEnv("AWS_SECRET_ACCESS_KEY", secretAccessKey.reveal());
+      const context = countingContext();
+      await chained().obtain(context);
+      expect(context.counted).toBe(1);
+    });
+
+    test("with a web identity in the environment, whose request is counted, too", async () => {
+      vi.stubEnv("AWS_ROLE_ARN", BASE_ROLE);
+      vi.stubEnv("AWS_WEB_IDENTITY_TOKEN_FILE", bench.path("token"));
+      const context = countingContext();
+      await chained().obtain(context);
+      expect(context.counted).toBe(2);
+      expect(bench.sts.counters.total).toBe(2);
+    });
+
+    test("with nothing in it, the input is missing and nothing is sent", async () => {
+      const error = await failureOf(chained().obtain(countingContext()));
+      expect(error.code).toBe("PROVIDER_INPUT_MISSING");
+      expect(bench.sts.counters.total).toBe(0);
+    });
+  });
+
+  test("a profile's credential process runs again half-way through what it gave", async () => {
+    const { accessKeyId, secretAccessKey } = bench.sts.baseCredentials;
+    const clock = new ManualClock({ wall: systemClock.now().wall });
+    const script = `require("node:fs").appendFileSync(process.argv[1], "x");
+      console.log(JSON.stringify({ Version: 1, AccessKeyId: "${accessKeyId}",
+        SecretAccessKey: "${secretAccessKey.reveal()}",
+        Expiration: new Date(Date.now() + 3600e3).toISOString() }))`;
+    await writeFile(
+      bench.path("process.cjs"),
+      script.replace("process.argv[1]", "process.argv[2]"),
+    );
+    const command = [process.execPath, bench.path("process.cjs"), bench.path("runs")];
+    await writeFile(
+      bench.path("config"),
+      `[profile process]\ncredential_process = ${command.map((part) => `"${part}"`).join(" ")}\n`,
+    );
+    const base = { ...bench.profile, profile: "process" };
+    const provider = providerOf(bench, assumeRole({ base }), clock);
+    const runs: number[] = [];
+    for (const wait of [0, 1_000, 1_000, 100]) {
+      clock.advance(seconds(wait));
+      await provider.obtain(countingContext());
+      runs.push((await readFile(bench.path("runs"), "utf8")).length);
+    }
+    expect(runs).toEqual([1, 1, 2, 2]);
   });
 
   test("a clock that is far off costs one refused attempt, and is dated right from then on", async () => {

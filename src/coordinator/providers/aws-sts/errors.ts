@@ -6,7 +6,7 @@
 import { type ErrorCode, EvergrantError } from "../../../protocol/errors.ts";
 
 /** By the code in STS's answer, without the suffix `Exception` that SDKs add to some. */
-const CODE_OF: Readonly<Record<string, ErrorCode>> = {
+const CODES: Readonly<Record<string, ErrorCode>> = {
   // Throttling comes with 400, 429 or 503. The list is botocore's (retries/standard.py).
   Throttling: "ISSUER_THROTTLED",
   ThrottledException: "ISSUER_THROTTLED",
@@ -56,6 +56,9 @@ const CODE_OF: Readonly<Record<string, ErrorCode>> = {
   MalformedQueryString: "ISSUER_REQUEST_INVALID",
 };
 
+/** A map, since a code comes from outside and might be the name of an object's own method. */
+const CODE_OF: ReadonlyMap<string, ErrorCode> = new Map(Object.entries(CODES));
+
 /** Codes whose text helps an operator and quotes no signature. Known secrets are taken out of it. */
 const QUOTED = new Set([
   "AccessDenied",
@@ -73,7 +76,8 @@ const LONGEST_QUOTE = 400;
  * a captive portal, a truncated body.
  */
 export function codeOfRefusal(stsCode: string | undefined, httpStatus: number): ErrorCode {
-  const known = stsCode === undefined ? undefined : (CODE_OF[plain(stsCode)] ?? CODE_OF[stsCode]);
+  const known =
+    stsCode === undefined ? undefined : (CODE_OF.get(plain(stsCode)) ?? CODE_OF.get(stsCode));
   if (known !== undefined) return known;
   if (httpStatus === 429) return "ISSUER_THROTTLED";
   if (httpStatus === 408) return "ISSUER_TIMEOUT";
@@ -83,7 +87,7 @@ export function codeOfRefusal(stsCode: string | undefined, httpStatus: number): 
 }
 
 /** Every code that the table knows; for documents and tests. */
-export const KNOWN_STS_CODES = Object.keys(CODE_OF) as readonly string[];
+export const KNOWN_STS_CODES: readonly string[] = Object.keys(CODES);
 
 const plain = (code: string): string => code.replace(/Exception$/, "");
 
