@@ -17,7 +17,10 @@ const happening = fc.oneof(
   fc.record({ does: fc.constant("disconnect" as const) }),
 );
 
-function run(happenings: readonly fc.infer<typeof happening>[], persistent: boolean): World {
+function run(
+  happenings: readonly (typeof happening extends fc.Arbitrary<infer T> ? T : never)[],
+  persistent: boolean,
+): World {
   const world = new World({ persistent }, 5 * HOUR);
   world.receiversAnswer = false;
   world.storeAnswers = false;
