@@ -50,7 +50,12 @@ const obtainedShape = z.object({
 
 /** @throws EvergrantError PLUGIN_UNUSABLE with every fault of the shape. */
 export function adoptPlugin(exported: unknown, name: string): CredentialProviderFactory {
-  const factory = shaped(factoryShape, exported, `the export "provider" of ${name}`);
+  const what = `the export "provider" of ${name}`;
+  const factory = shaped(factoryShape, exported, what);
+  if (factory.kind !== name) {
+    const message = `${what} is unusable: kind: expected "${name}", the package's name`;
+    throw new EvergrantError("PLUGIN_UNUSABLE", message);
+  }
   const { kind, options } = factory;
   return {
     kind,

@@ -56,5 +56,8 @@ export function judgeTrace(trace: string): KerberosVerdict {
   }
   if (last !== undefined) return { code: CODE_OF[last] ?? "ISSUER_UNAVAILABLE", krb5Code: last };
   const answered = /\] [\d.]+: Received answer \(/.test(trace);
-  return { code: answered ? "ISSUER_IDENTITY_REJECTED" : "ISSUER_UNAVAILABLE", krb5Code: undefined };
+  return {
+    code: answered ? "ISSUER_IDENTITY_REJECTED" : "ISSUER_UNAVAILABLE",
+    krb5Code: undefined,
+  };
 }

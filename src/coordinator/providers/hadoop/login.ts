@@ -33,9 +33,16 @@ export interface LoginServices {
 }
 
 /** The environment of Kerberos programs: this process's, less what would lead them to another identity. */
-export function krb5Environment(login: { readonly krb5Config: string | undefined }): NodeJS.ProcessEnv {
-  const { KRB5CCNAME: _c, KRB5_KTNAME: _k, KRB5_CLIENT_KTNAME: _t, NODE_OPTIONS: _n, ...rest } =
-    process.env;
+export function krb5Environment(login: {
+  readonly krb5Config: string | undefined;
+}): NodeJS.ProcessEnv {
+  const {
+    KRB5CCNAME: _c,
+    KRB5_KTNAME: _k,
+    KRB5_CLIENT_KTNAME: _t,
+    NODE_OPTIONS: _n,
+    ...rest
+  } = process.env;
   return { ...rest, ...(login.krb5Config === undefined ? {} : { KRB5_CONFIG: login.krb5Config }) };
 }
 
@@ -143,7 +150,8 @@ export class Login {
 
   /** Looks at the ticket every minute from the first use on, so that a call seldom has to log in first. */
   #watch(): void {
-    if (this.#check !== undefined || this.#closed || this.#options.ticketCache !== undefined) return;
+    if (this.#check !== undefined || this.#closed || this.#options.ticketCache !== undefined)
+      return;
     const { clock } = this.#services;
     const arm = (): void => {
       if (!this.#closed) this.#check = clock.timer(CHECK_EVERY, () => void look(), true);

@@ -41,7 +41,11 @@ export function openNegotiator(
   signal: AbortSignal,
 ): Negotiator {
   const child: ChildProcess = spawn(process.execPath, [CHILD], {
-    env: { ...krb5Environment(login), KRB5CCNAME: `FILE:${login.cachePath}`, KRB5_TRACE: traceFile },
+    env: {
+      ...krb5Environment(login),
+      KRB5CCNAME: `FILE:${login.cachePath}`,
+      KRB5_TRACE: traceFile,
+    },
     stdio: ["ignore", "ignore", "ignore", "ipc"],
   });
   const waiting = new Map<number, Waiting>();
@@ -71,7 +75,9 @@ export function openNegotiator(
   child.on("error", (cause) =>
     end(new EvergrantError("PROVIDER_FAILED", "the SPNEGO process can't be started", { cause })),
   );
-  child.on("exit", () => end(new EvergrantError("PROVIDER_FAILED", "the SPNEGO process has ended")));
+  child.on("exit", () =>
+    end(new EvergrantError("PROVIDER_FAILED", "the SPNEGO process has ended")),
+  );
   if (signal.aborted) abort();
   else signal.addEventListener("abort", abort);
 

@@ -2,12 +2,13 @@
 import * as z from "zod";
 import { nameSchema } from "../../../protocol/names.ts";
 
-const absolutePath = z
-  .string()
-  .refine((path) => path.startsWith("/"), "expected an absolute path");
+const absolutePath = z.string().refine((path) => path.startsWith("/"), "expected an absolute path");
 const principalSchema = z
   .string()
-  .regex(/^[^@\s-][^@\s]*@[^@\s]+$/, "expected a principal with its realm, such as etl@EXAMPLE.COM");
+  .regex(
+    /^[^@\s-][^@\s]*@[^@\s]+$/,
+    "expected a principal with its realm, such as etl@EXAMPLE.COM",
+  );
 const httpUrl = z.url({ protocol: /^https?$/, error: "expected an http or https URL" });
 
 const loginFields = {
@@ -39,7 +40,11 @@ const serviceSchema = z
     name: nameSchema,
     kind: z.enum(["webhdfs", "httpfs", "kms", "yarn"]),
     url: httpUrl.optional().describe("Address; for several nodes of one service use urls"),
-    urls: z.array(httpUrl).min(1).optional().describe("Addresses of the nodes, tried in this order"),
+    urls: z
+      .array(httpUrl)
+      .min(1)
+      .optional()
+      .describe("Addresses of the nodes, tried in this order"),
     nameservice: z
       .string()
       .regex(/^[A-Za-z0-9_.-]+$/)
@@ -74,7 +79,10 @@ const serviceSchema = z
       fault("only webhdfs has a nameservice", "nameservice");
     }
     if (value.kind === "yarn" && value.service === undefined && value.entries === undefined) {
-      fault("yarn tokens come without a service: name the ResourceManager's RPC address", "service");
+      fault(
+        "yarn tokens come without a service: name the ResourceManager's RPC address",
+        "service",
+      );
     }
     if (value.kind === "yarn" && value.doAs !== undefined) {
       fault("YARN's token interface knows no proxy user", "doAs");
@@ -165,12 +173,16 @@ export function resolveServices(options: HadoopOptions): readonly ServiceOptions
     const login = { ...above, ...own };
     const principal = login.principal ?? "";
     const shortName =
-      own.shortName ?? (own.principal === undefined ? above.shortName : undefined) ?? firstPart(principal);
+      own.shortName ??
+      (own.principal === undefined ? above.shortName : undefined) ??
+      firstPart(principal);
     const { name, kind, nameservice, entries, servicePrincipal, caFile } = service;
     return {
       name,
       kind,
-      urls: (service.urls ?? (service.url === undefined ? [] : [service.url])).map((url) => new URL(url)),
+      urls: (service.urls ?? (service.url === undefined ? [] : [service.url])).map(
+        (url) => new URL(url),
+      ),
       nameservice,
       service: service.service,
       entries,
