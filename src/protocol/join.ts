@@ -4,7 +4,13 @@
  */
 import * as z from "zod";
 import { EvergrantError } from "./errors.ts";
-import { jobPublicKeysSchema, type SigningKey, type VerifyKey, verifyKeySchema } from "./keys.ts";
+import {
+  jobPublicKeysSchema,
+  type SigningKey,
+  signingKeySchema,
+  type VerifyKey,
+  verifyKeySchema,
+} from "./keys.ts";
 import { type JobId, nameSchema, sameJob } from "./names.ts";
 import { readSigned, signDocument } from "./signed.ts";
 import type { EpochMs } from "./time.ts";
@@ -46,15 +52,7 @@ export const operatorFileSchema = z.object({
   nats: brokerAccessSchema,
   jobKeys: jobPublicKeysSchema,
   /** The operator's own private signing key. */
-  key: z.object({
-    kid: z.string(),
-    jwk: z.object({
-      kty: z.literal("OKP"),
-      crv: z.literal("Ed25519"),
-      x: z.string(),
-      d: z.string(),
-    }),
-  }),
+  key: signingKeySchema,
 });
 export type OperatorFile = z.infer<typeof operatorFileSchema>;
 

@@ -10,9 +10,9 @@ import { type AgentId, type JobId, nameSchema } from "./names.ts";
 import { Secret } from "./secret.ts";
 import type { EpochMs, Random } from "./time.ts";
 
-const okp = (crv: "Ed25519" | "X25519") =>
+const okp = <C extends "Ed25519" | "X25519">(crv: C) =>
   z.object({ kty: z.literal("OKP"), crv: z.literal(crv), x: key256Schema });
-const privateOkp = (crv: "Ed25519" | "X25519") => okp(crv).extend({ d: key256Schema });
+const privateOkp = <C extends "Ed25519" | "X25519">(crv: C) => okp(crv).extend({ d: key256Schema });
 
 const kidSchema = z.string().min(1).max(64);
 

@@ -8,6 +8,7 @@
  * and gets its generation: `mergeObtained`; (6) the bundle: publisher.ts; (7) the queue: schedule.ts;
  * (8) acks: roster.ts, rotations.ts.
  */
+import type { JobStatus } from "../../protocol/control.ts";
 import type { MonoMs, Now } from "../../protocol/time.ts";
 import { onCommand } from "./commands.ts";
 import {
@@ -44,6 +45,7 @@ import { advanceRoster, newRoster, onReport, restartRoster } from "./roster.ts";
 import { Rotations } from "./rotations.ts";
 import { advanceSchedule, newSchedule, onQueueBack, onQueueEnsured } from "./schedule.ts";
 import type { CoreSettings } from "./settings.ts";
+import { jobStatus } from "./status.ts";
 import {
   advanceWriter,
   changeTruth,
@@ -257,3 +259,7 @@ function askForReports(turn: Turn): void {
     },
   });
 }
+
+/** What operators see now. Changes nothing. */
+export const viewStatus = (core: Core, now: Now): JobStatus =>
+  jobStatus({ core, now, effects: [], wakeAt: FAR });
