@@ -53,6 +53,9 @@ export function renewAtOf(
   return rounded(later(credential.issuedAt, durationMs(after - skew)));
 }
 
+/** Of HTTP's `Date` header. */
+const DATE_RESOLUTION = durationMs(1000);
+
 /** Fails with ISSUER_EXPIRY_MISSING, ISSUER_EXPIRY_PAST or ISSUER_ANSWER_UNUSABLE. */
 export function receiptOf(
   turn: Turn,
@@ -61,8 +64,8 @@ export function receiptOf(
   current: Credential | undefined,
 ): Outcome<Receipt> {
   const ours = jobTime(turn);
-  const issuerTime = facts.issuerTime ?? ours;
-  const skew = durationMs(Math.round(between(ours, issuerTime)));
+  const skew = skewOf(ours, facts.issuerTime);
+  const issuerTime = later(ours, skew);
   const issuedAt = rounded(facts.issuedAt ?? issuerTime);
   const expiresAt =
     facts.expiresAt ??
@@ -137,6 +140,18 @@ function unchanged(current: Credential, facts: ObtainedFacts, expiresAt: EpochMs
     current.expiresAt === rounded(expiresAt) &&
     JSON.stringify(current.material.reveal()) === JSON.stringify(facts.material.reveal())
   );
+}
+
+/**
+ * The issuer's clock less ours. A `Date` header is rounded down to the second: where ours lies within
+ * that second there is no skew to speak of, and elsewhere the issuer is taken to be at the end of it,
+ * so that a life is never thought longer than it is (I2).
+ */
+function skewOf(ours: EpochMs, issuerTime: EpochMs | undefined): DurationMs {
+  if (issuerTime === undefined) return durationMs(0);
+  const gap = between(ours, issuerTime);
+  if (gap <= 0 && gap > -DATE_RESOLUTION) return durationMs(0);
+  return durationMs(Math.ceil(gap + DATE_RESOLUTION));
 }
 
 function noteSkew(turn: Turn, provider: ProviderSettings, skew: DurationMs): void {
