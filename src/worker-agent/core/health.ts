@@ -45,8 +45,11 @@ export interface Readiness {
 export function readinessOf(state: AgentState, now: Now): Readiness {
   const reasons: string[] = [];
   if (state.joining === "banned") reasons.push("this agent is banned from the job");
-  if (state.membership === undefined) reasons.push("not registered with a coordinator yet");
-  else if (state.accepted === undefined) reasons.push("no bundle yet");
+  if (state.membership === undefined) {
+    if (!state.connected) reasons.push("not connected to the broker");
+    const why = state.notJoined === undefined ? "" : ` (${state.notJoined})`;
+    reasons.push(`not registered with a coordinator yet${why}`);
+  } else if (state.accepted === undefined) reasons.push("no bundle yet");
   const providers = providersOf(state);
   if (state.accepted !== undefined && providers.size === 0) {
     reasons.push("the bundle holds no credential yet");

@@ -32,6 +32,7 @@ export function onRegistered(state: AgentState, event: Of<"registered">, now: No
   state.registering = undefined;
   if (state.joining === "asking") state.joining = "member";
   state.registerFailures = 0;
+  state.notJoined = undefined;
   state.membership = event.membership;
   state.ticket = event.ticket;
   state.beatMs = durationMs(event.beatMs);
@@ -75,6 +76,7 @@ export function onUnregistered(
 ): void {
   if (state.registering?.attempt !== event.attempt) return;
   state.registering = undefined;
+  state.notJoined = event.code;
   const final = event.byCoordinator && event.code === "AGENT_BANNED";
   out.push({ kind: "tell", news: { kind: "not-joined", code: event.code, final } });
   if (state.joining !== "asking") return;
@@ -117,6 +119,14 @@ export function openSealed(
 ): void {
   if (state.membership === undefined) {
     state.early = opening;
+    // Somebody publishes for this job, so there is a coordinator: no need to climb the ladder. But
+    // anybody may be made to publish nonsense, so this shortens a wait only once in a while.
+    if (state.joining === "wanted" && state.keyWantedAt <= now.mono) {
+      state.keyWantedAt = later(now.mono, state.settings.timings.registerRetry.last);
+      const unit = unitHash(...purposeOf(state, "heard", state.attempts));
+      const wait = durationMs(state.settings.timings.registerSpread * unit);
+      wantRegistration(state, later(now.mono, wait));
+    }
     return;
   }
   state.attempts += 1;

@@ -48,6 +48,17 @@ export interface ReceiverSpec {
   readonly provider: string;
 }
 
+/** `kind/provider`; the second and later ones of the same get a number, in the order of the configuration. */
+export function receiverIdOf(
+  { kind, provider }: ReceiverSpec,
+  taken: (id: string) => boolean,
+): string {
+  const name = `${kind}/${provider}`;
+  let id = name;
+  for (let number = 2; taken(id); number += 1) id = `${name}#${number}`;
+  return id;
+}
+
 /** A receiver that serves a provider without being asked for by name. */
 export interface ConventionSpec {
   readonly kind: string;

@@ -4,7 +4,7 @@ import type { Version } from "../../protocol/names.ts";
 import type { Secret } from "../../protocol/secret.ts";
 import type { DurationMs, EpochMs, MonoMs, Now } from "../../protocol/time.ts";
 import type { AgentEffect, BundleSource, Held, Membership } from "./events.ts";
-import type { AgentSettings, ReceiverSpec } from "./settings.ts";
+import { type AgentSettings, type ReceiverSpec, receiverIdOf } from "./settings.ts";
 
 /** What a receiver was last asked for. `held` absent: to withdraw; `start`: to come up. */
 export interface Errand {
@@ -46,6 +46,8 @@ export interface AgentState {
   registerAt: MonoMs;
   registering: { readonly attempt: number; readonly sentAt: MonoMs } | undefined;
   registerFailures: number;
+  /** Why the last registration failed; undefined after a success. */
+  notJoined: ErrorCode | undefined;
   /** Not to register for an unknown key before this. */
   keyWantedAt: MonoMs;
   beatMs: DurationMs;
@@ -130,6 +132,7 @@ export function initialState(settings: AgentSettings): AgentState {
     registerAt: 0 as MonoMs,
     registering: undefined,
     registerFailures: 0,
+    notJoined: undefined,
     keyWantedAt: 0 as MonoMs,
     beatMs: settings.timings.beat,
     minimum: settings.highest,
@@ -164,11 +167,9 @@ export function initialState(settings: AgentSettings): AgentState {
   return state;
 }
 
-/** Adds a receiver. Two of one kind and provider (on two ports, say) are told apart by a number. */
+/** Adds a receiver. Two of one kind and provider (on two ports, say) are told apart by their ids. */
 export function addReceiver(state: AgentState, spec: ReceiverSpec): void {
-  const name = `${spec.kind}/${spec.provider}`;
-  let id = name;
-  for (let number = 2; state.receivers.has(id); number += 1) id = `${name}#${number}`;
+  const id = receiverIdOf(spec, (taken) => state.receivers.has(taken));
   state.receivers.set(id, {
     id,
     spec,
