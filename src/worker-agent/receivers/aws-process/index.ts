@@ -3,6 +3,7 @@
  * read only profiles (delivery.md, section 2.5). Owns the socket's life and the profile file; the
  * serving itself is ../credential-endpoint.ts.
  */
+import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { AWS_SESSION } from "../../../protocol/credential.ts";
 import { EvergrantError } from "../../../protocol/errors.ts";
@@ -109,6 +110,7 @@ class AwsProcessReceiver implements CredentialReceiver {
   }
 
   async #writeProfile(path: string): Promise<void> {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     const { profile, command, configFileMode } = this.#options;
     const text = profileFile({ profile, command, socket: this.#socket, region: this.#region });
     await writeAtomically({
