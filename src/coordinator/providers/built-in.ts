@@ -8,4 +8,5 @@ export const BUILT_IN_PROVIDERS: Readonly<
 > = {
   "aws-sts": async () => erased((await import("./aws-sts/index.ts")).awsStsProvider),
   exec: async () => erased((await import("./exec/index.ts")).execProvider),
+  hadoop: async () => erased((await import("./hadoop/index.ts")).hadoopProvider),
 };
