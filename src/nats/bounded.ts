@@ -20,5 +20,6 @@ export function bounded<T>(
   });
 }
 
-export const pause = (clock: Clock, delay: DurationMs): Promise<void> =>
-  new Promise((resolve) => void clock.timer(delay, resolve));
+/** @param background true: does not keep the process alive. */
+export const pause = (clock: Clock, delay: DurationMs, background = false): Promise<void> =>
+  new Promise((resolve) => void clock.timer(delay, resolve, background));

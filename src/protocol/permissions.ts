@@ -2,11 +2,17 @@
  * Who may say and hear what: the one table from which the embedded server's users and the shipped
  * server configurations are made. Without it any client could overwrite a lease or read a foreign
  * inbox. Enforcement is the NATS server's.
+ *
+ * What it leaves open, since JetStream has no finer subjects: a coordinator may read any job's
+ * entries of the three buckets (all but leases are sealed) in its account. One account per tenant
+ * closes that.
  */
 import type { JobId } from "./names.ts";
 import {
   AGENT_VERBS,
+  AUDIT_FLOW,
   AUDIT_STREAM,
+  auditRead,
   BUCKET,
   directGet,
   inboxPrefix,
@@ -75,8 +81,8 @@ export function permissionsOf(role: Role, id: JobId, name = "*"): Permissions {
       };
     case "operator":
       return {
-        publish: { allow: [subject.control(id)] },
-        subscribe: { allow: [inbox] },
+        publish: { allow: [subject.control(id), auditRead(id), AUDIT_FLOW] },
+        subscribe: { allow: [inbox, subject.audit(id)] },
       };
   }
 }

@@ -3,7 +3,13 @@
  * is encrypted to the job's registration key and brings the one-time key that the reply is sealed
  * with, so each join costs one ECDH on each side and a join token is never readable on the wire.
  */
-import { CompactEncrypt, compactDecrypt, decodeProtectedHeader, importJWK } from "jose";
+import {
+  CompactEncrypt,
+  type CryptoKey,
+  compactDecrypt,
+  decodeProtectedHeader,
+  importJWK,
+} from "jose";
 import * as z from "zod";
 import { fromBase64Url, key256Schema, parseJson, text, utf8 } from "./encoding.ts";
 import { EvergrantError } from "./errors.ts";
@@ -72,6 +78,17 @@ const refusedBodySchema = z.object({
 
 const ENC = "A256GCM";
 
+const imported = new WeakMap<object, Promise<CryptoKey>>();
+
+/** The key object, imported once for each: agents join by the thousand. */
+function importRegistration(key: RegistrationPublic): Promise<CryptoKey> {
+  const known = imported.get(key);
+  if (known !== undefined) return known;
+  const fresh = importJWK(key.jwk, "ECDH-ES+A256KW") as Promise<CryptoKey>;
+  imported.set(key, fresh);
+  return fresh;
+}
+
 /** Agent: the request's bytes. */
 export async function sealRegister(
   body: RegisterBody,
@@ -81,7 +98,7 @@ export async function sealRegister(
   const signed = await signDocument("evergrant-register", body, own);
   const jwe = await new CompactEncrypt(utf8(signed))
     .setProtectedHeader({ alg: "ECDH-ES+A256KW", enc: ENC, kid: registration.kid })
-    .encrypt(await importJWK(registration.jwk, "ECDH-ES+A256KW"));
+    .encrypt(await importRegistration(registration));
   return utf8(jwe);
 }
 
@@ -104,11 +121,10 @@ export async function openRegister(bytes: Uint8Array, file: JobKeyFile): Promise
   }
   let signed: string;
   try {
-    const opened = await compactDecrypt(
-      jwe,
-      await importJWK(set.registration.jwk, "ECDH-ES+A256KW"),
-      { keyManagementAlgorithms: ["ECDH-ES+A256KW"], contentEncryptionAlgorithms: [ENC] },
-    );
+    const opened = await compactDecrypt(jwe, await importRegistration(set.registration), {
+      keyManagementAlgorithms: ["ECDH-ES+A256KW"],
+      contentEncryptionAlgorithms: [ENC],
+    });
     signed = text(opened.plaintext);
   } catch (cause) {
     throw new EvergrantError("MESSAGE_FORGED", "the register request does not open", { cause });

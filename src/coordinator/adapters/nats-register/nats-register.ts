@@ -32,8 +32,7 @@ export function natsRegister(bucket: OpenBucket, key: string): CasRegister<Uint8
 
   const write = async (expected: Revision | undefined, value: Uint8Array): Promise<Revision> => {
     const put = () =>
-      // `create` also goes over the marker that a removal leaves.
-      expected === undefined ? kv.create(key, value) : kv.update(key, value, expected);
+      expected === undefined ? create(kv, key, value) : kv.update(key, value, expected);
     if (expected !== undefined && expected < 1) throw conflict(key);
     try {
       return await put();
@@ -61,6 +60,21 @@ async function stored(kv: KV, key: string): Promise<Reading<Uint8Array>["entry"]
   } catch (thrown) {
     if (isMissingStream(thrown)) return "no stream";
     throw thrown;
+  }
+}
+
+/**
+ * Writes where nothing is, or over the marker that a removal leaves. The library's own `create` goes
+ * on to look for a marker after any error, and so takes three timeouts where one says enough.
+ */
+async function create(kv: KV, key: string, value: Uint8Array): Promise<Revision> {
+  try {
+    return await kv.put(key, value, { previousSeq: 0 });
+  } catch (thrown) {
+    if (storeError(thrown, "").code !== "STORE_CONFLICT") throw thrown;
+    const entry = await kv.get(key);
+    if (entry === null || entry.operation === "PUT") throw thrown;
+    return await kv.put(key, value, { previousSeq: entry.revision });
   }
 }
 
