@@ -31,6 +31,8 @@ export interface Publisher {
   op: Op | undefined;
   sealing: Version | undefined;
   notBefore: MonoMs;
+  /** When the first write of what is sealed began: agents may have it from then on. */
+  writeBegan: MonoMs | undefined;
   /** A new leader has yet to ask the agents to report. */
   reportWanted: boolean;
 }
@@ -42,6 +44,7 @@ export const newPublisher = (): Publisher => ({
   op: undefined,
   sealing: undefined,
   notBefore: ALWAYS,
+  writeBegan: undefined,
   reportWanted: false,
 });
 
@@ -86,6 +89,7 @@ export function advancePublisher(turn: Turn): void {
   } else if (publisher.revision === "unknown") {
     turn.effects.push({ kind: "read-bundle", op });
   } else if (publisher.sealed !== undefined) {
+    publisher.writeBegan ??= now.mono;
     turn.effects.push({
       kind: "write-bundle",
       op,
@@ -123,6 +127,7 @@ export function onBundleSealed(turn: Turn, event: Extract<Event, { kind: "bundle
   publisher.op = undefined;
   if (event.outcome.ok && publisher.sealing !== undefined) {
     publisher.sealed = { version: publisher.sealing, bytes: event.outcome.value };
+    publisher.writeBegan = undefined;
     unwarn(turn, "bundle");
     return;
   }
@@ -172,7 +177,7 @@ function published(turn: Turn, version: Version): void {
   unwarn(turn, "bundle");
   audit(turn, "published", { generation: version.generation });
   log(turn, "info", "bundle published", { ...version });
-  core.rotations.published(turn, version);
+  core.rotations.published(turn, version, core.publisher.writeBegan ?? turn.now.mono);
 }
 
 function failed(turn: Turn, code: string, message: string): void {

@@ -62,10 +62,11 @@ export class Rotations {
     if (this.#deliveries.length > KEPT) this.#deliveries.shift();
   }
 
-  published(turn: Turn, version: Version): void {
+  /** @param since when the write began that published it */
+  published(turn: Turn, version: Version, since: MonoMs): void {
     const delivery = this.#deliveries.find((d) => d.generation === version.generation);
     if (delivery === undefined || delivery.published !== undefined) return;
-    delivery.published = turn.now.mono;
+    delivery.published = since;
     for (const agent of liveAgents(turn.core)) {
       const key = `${agent.agent}/${agent.instance}`;
       if (agent.applied >= delivery.generation) delivery.applied += 1;
