@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { execProvider } from "../../src/coordinator/providers/exec/index.ts";
+import { hadoopTokensSchema } from "../../src/protocol/credential.ts";
 import { classOf } from "../../src/protocol/errors.ts";
 import { toRfc3339 } from "../../src/protocol/time.ts";
 import {
@@ -251,6 +252,46 @@ describe("exec", () => {
     expect((await ended).code).toBe("ISSUER_TIMEOUT");
     await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow(/ESRCH/), {
       timeout: 20_000,
+    });
+  });
+
+  describe("with a Hadoop token file", () => {
+    const writing = (source: string) => {
+      const path = join(bench.dir, "tokens");
+      const script = `if (process.argv[1] !== "") require("node:fs").writeFileSync(process.env.EVERGRANT_TOKEN_FILE, Buffer.from(process.argv[1], "hex"))`;
+      return bench.provider({
+        command: [process.execPath, "-e", script, source],
+        output: { hadoopTokenFile: path },
+      });
+    };
+    const file = async (name: "fileV0" | "emptyV0"): Promise<string> => {
+      const vectors = new URL("../vectors/hdts-vectors.json", import.meta.url);
+      const parsed = JSON.parse(await readFile(vectors, "utf8")) as Record<string, string>;
+      const text = parsed[name] ?? expect.fail(`no vector ${name}`);
+      return name === "fileV0" ? Buffer.from(text, "base64").toString("hex") : text;
+    };
+
+    test("its tokens are read, without an expiry", async () => {
+      const provider = writing(await file("fileV0"));
+      expect(provider.credentialKind).toBe("hadoop-tokens");
+      const { material, expiresAt } = await provider.obtain(countingContext());
+      expect(hadoopTokensSchema.parse(material.reveal()).tokens.length).toBeGreaterThan(0);
+      expect(expiresAt).toBeUndefined();
+    });
+
+    test("one that is empty or cut is an unusable answer", async () => {
+      const cut = (await file("fileV0")).slice(0, 20);
+      for (const source of [await file("emptyV0"), cut]) {
+        const error = await failureOf(writing(source).obtain(countingContext()));
+        expect(error.code).toBe("ISSUER_ANSWER_UNUSABLE");
+      }
+    });
+
+    test("one that was left from before is not taken for a new one", async () => {
+      await writing(await file("fileV0")).obtain(countingContext());
+      const error = await failureOf(writing("").obtain(countingContext()));
+      expect(error.code).toBe("ISSUER_ANSWER_UNUSABLE");
+      expect(error.message).toContain("did not write the token file");
     });
   });
 

@@ -14,7 +14,7 @@ import type {
   Obtained,
   ProviderServices,
 } from "../../ports/credential-provider.ts";
-import { type ParseTokenFile, parseHadoopTokenFile } from "./hadoop-token-file.ts";
+import { parseHadoopTokenFile } from "./hadoop-token-file.ts";
 import { type ExecOptions, execOptionsSchema } from "./options.ts";
 import { readOutput } from "./read-output.ts";
 import { type Ended, runCommand } from "./run-command.ts";
@@ -37,19 +37,14 @@ class ExecProvider implements CredentialProvider {
   readonly minRemaining: DurationMs;
   readonly #options: ExecOptions;
   readonly #services: ProviderServices;
-  readonly #parseTokenFile: ParseTokenFile | undefined;
 
-  constructor(options: ExecOptions, services: ProviderServices, parse: ParseTokenFile | undefined) {
-    if (options.output !== "json" && parse === undefined) {
-      throw new EvergrantError("CONFIG_INVALID", "output: this build reads no Hadoop token files");
-    }
+  constructor(options: ExecOptions, services: ProviderServices) {
     const ofOutput = options.output === "json" ? AWS_SESSION : HADOOP_TOKENS;
     this.credentialKind = options.credentialKind ?? ofOutput;
     const remaining = options.minRemainingSec ?? MIN_REMAINING_SEC[this.credentialKind];
     this.minRemaining = remaining === undefined ? durationMs(0) : seconds(remaining);
     this.#options = options;
     this.#services = services;
-    this.#parseTokenFile = parse;
   }
 
   async obtain(context: ObtainContext): Promise<Obtained> {
@@ -103,9 +98,6 @@ class ExecProvider implements CredentialProvider {
     before: string | undefined,
     signal: AbortSignal,
   ): Promise<Obtained> {
-    if (this.#parseTokenFile === undefined) {
-      throw new EvergrantError("CONFIG_INVALID", "this build reads no Hadoop token files");
-    }
     if ((await stampOf(path)) === before) {
       const message = `the command ended with 0, and did not write the token file ${path}`;
       throw new EvergrantError("ISSUER_ANSWER_UNUSABLE", message, { details: { path } });
@@ -118,7 +110,7 @@ class ExecProvider implements CredentialProvider {
       const message = `the command left no readable token file at ${path} (${reason})`;
       throw new EvergrantError("ISSUER_ANSWER_UNUSABLE", message, { details: { path, reason } });
     }
-    const { tokens, expiresAt } = this.#parseTokenFile(bytes);
+    const { tokens, expiresAt } = parseHadoopTokenFile(bytes);
     return { material: new Secret(tokens), expiresAt, attributes: {} };
   }
 }
@@ -136,5 +128,5 @@ async function stampOf(path: string): Promise<string | undefined> {
 export const execProvider: CredentialProviderFactory<ExecOptions> = {
   kind: "exec",
   options: execOptionsSchema,
-  create: (options, services) => new ExecProvider(options, services, parseHadoopTokenFile),
+  create: (options, services) => new ExecProvider(options, services),
 };
