@@ -11,6 +11,7 @@ import type { Agent } from "../worker-agent/agent.ts";
 import type { AgentConfigInput } from "../worker-agent/config.ts";
 import type { ConsumerEnvironment } from "../worker-agent/ports/credential-receiver.ts";
 import { parseDuration, parseName } from "./arguments.ts";
+import { deferred } from "./deferred.ts";
 import { type CliIo, note, say } from "./io.ts";
 import { onParentGone } from "./parent.ts";
 import type { Finish } from "./program.ts";
@@ -70,7 +71,7 @@ export function registerAgent(program: Command, io: CliIo, finish: Finish): void
 }
 
 async function run(command: readonly string[], options: AgentOptions, io: CliIo): Promise<number> {
-  const stopped = Promise.withResolvers<StopSignal | "parent">();
+  const stopped = deferred<StopSignal | "parent">();
   const releaseSignals = onStop(io, stopped.resolve, (signal) =>
     process.exit(exitCodeOfSignal(signal)),
   );

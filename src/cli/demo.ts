@@ -8,6 +8,7 @@ import { type Command, Option } from "commander";
 import { EvergrantError, EXIT } from "../protocol/errors.ts";
 import { type DurationMs, seconds } from "../protocol/time.ts";
 import { parseCount, parseDuration } from "./arguments.ts";
+import { deferred } from "./deferred.ts";
 import { type CliIo, note, sayJson } from "./io.ts";
 import type { Finish } from "./program.ts";
 import { exitCodeOfSignal, onStop, type StopSignal } from "./signals.ts";
@@ -51,7 +52,7 @@ async function demo(options: DemoCommandOptions, io: CliIo): Promise<number> {
   if (options.lifetime < seconds(3)) {
     throw new EvergrantError("CONFIG_INVALID", "--lifetime: expected 3s or more");
   }
-  const interrupted = Promise.withResolvers<never>();
+  const interrupted = deferred<never>();
   interrupted.promise.catch(() => undefined);
   const release = onStop(
     io,
@@ -106,7 +107,7 @@ function registerHelpers(program: Command, io: CliIo, finish: Finish): void {
             () => stop(),
           ),
       );
-      const every = seconds(0.1);
+      const every = seconds(0.075); // late timers and all, one call in every 100 ms
       tell(await runDemoClient({ endpoint, region, every, clock: io.clock, tell }, stopped));
       finish(EXIT.done);
     });

@@ -44,7 +44,7 @@ export async function writeDemoFiles(runDir: string, sts: StsEmulator): Promise<
         region: DEMO_REGION,
         endpoint: sts.url,
         durationSec: 3600,
-        base: { profile: "default", credentialsFile: "base-credentials" },
+        base: { profile: "default", credentialsFile: at("base-credentials") },
       },
     ],
   };

@@ -11,6 +11,7 @@ import { connectOperator, type OperatorClient } from "../../operator/operator-cl
 import type { JobStatus } from "../../protocol/control.ts";
 import { EvergrantError } from "../../protocol/errors.ts";
 import { between, type DurationMs, durationMs, seconds } from "../../protocol/time.ts";
+import { deferred } from "../deferred.ts";
 import type { CliIo } from "../io.ts";
 import {
   type DemoChild,
@@ -150,7 +151,8 @@ async function play(demo: Demo): Promise<DemoReport> {
 
 async function startCoordinator(demo: Demo): Promise<DemoChild> {
   const { files, io, progress } = demo;
-  const ready = Promise.withResolvers<void>();
+  const { clock } = io;
+  const ready = deferred<void>();
   progress.line("starting a coordinator with private NATS and Redis servers");
   const coordinator = startDemoChild({
     name: "coordinator",
@@ -163,7 +165,14 @@ async function startCoordinator(demo: Demo): Promise<DemoChild> {
     },
   });
   demo.children.push(coordinator);
-  await Promise.race([ready.promise, endedTooSoon(coordinator)]);
+  const late = new Promise<never>((_, reject) => {
+    const cancel = clock.timer(START_LIMIT, () => {
+      const message = `the coordinator is not ready: ${coordinator.lastWords}`;
+      reject(new EvergrantError("START_TIMEOUT", message));
+    });
+    ready.promise.then(cancel, cancel);
+  });
+  await Promise.race([ready.promise, endedTooSoon(coordinator), late]);
   return coordinator;
 }
 
