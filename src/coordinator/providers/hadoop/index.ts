@@ -41,7 +41,7 @@ import {
   type LoginOptions,
   resolveServices,
 } from "./options.ts";
-import { planFor } from "./plan.ts";
+import { type Plan, planAll } from "./plan.ts";
 import { type CallContext, HadoopService, isDeadToken } from "./service.ts";
 
 /** From here on a server's clock is worth a warning (design, section 4). */
@@ -85,10 +85,11 @@ class HadoopProvider implements CredentialProvider {
     const held = this.#holdings(context.current);
     const sessions = new Sessions((options) => this.#openSession(options, context));
     try {
-      const ends = [...held.grants.values()].map(({ expiresAt }) => expiresAt);
-      const firstEnd = Math.min(...ends);
+      const plans = this.#plans(held, context.replace);
       const outcomes = await Promise.all(
-        this.#hadoop.map((service) => this.#refresh(service, held, firstEnd, context, sessions)),
+        this.#hadoop.map((service, at) =>
+          this.#refresh(service, plans[at] ?? "reissue", held, context, sessions),
+        ),
       );
       const now = this.#services.clock.now().wall;
       const assembled = assemble(held, outcomes, now);
@@ -139,23 +140,27 @@ class HadoopProvider implements CredentialProvider {
     }
   }
 
+  #plans(held: Holdings, replace: boolean): readonly Plan[] {
+    const inputs = this.#hadoop.map((service) => {
+      const grant = held.grants.get(service.options.name);
+      return {
+        grant: grant && timesOf(grant, service.skew),
+        renewable: service.renewable,
+      };
+    });
+    return planAll(inputs, replace, this.#services.clock.now().wall);
+  }
+
   /** One service's turn. Never rejects: its failure is its own. */
   async #refresh(
     service: HadoopService,
+    plan: Plan,
     held: Holdings,
-    firstEnd: number,
     context: ObtainContext,
     sessions: Sessions,
   ): Promise<Outcome> {
     const source = service.options.name;
     const grant = held.grants.get(source);
-    const plan = planFor({
-      grant: grant && timesOf(grant, service.skew),
-      endsFirst: grant !== undefined && grant.expiresAt <= firstEnd,
-      renewable: service.renewable,
-      replace: context.replace,
-      now: this.#services.clock.now().wall,
-    });
     if (plan === "keep" && grant !== undefined) return { source, grant, kept: true };
     try {
       const negotiator = await sessions.of(service.options.login);

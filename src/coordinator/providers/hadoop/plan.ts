@@ -9,7 +9,7 @@ import type { DurationMs, EpochMs } from "../../../protocol/time.ts";
 const REISSUE_RATIO = 0.75;
 /** The core aims at 75 % of an extension, less up to 2 % of jitter: what is past this is due with it. */
 const DUE_RATIO = 0.7;
-/** `renewal.ratio` may be as low as 0.1: the token that ends first is due from here on. */
+/** `renewal.ratio` may be as low as 0.1: where nothing is due by the rule above, the first to end is from here on. */
 const FIRST_DUE_RATIO = 0.08;
 
 export interface GrantTimes {
@@ -25,33 +25,44 @@ export interface GrantTimes {
 export interface PlanInput {
   /** Undefined: the service has no token yet. */
   readonly grant: GrantTimes | undefined;
-  /** Whether it ends first of all that the provider holds. */
-  readonly endsFirst: boolean;
   /** Whether we are its renewer. */
   readonly renewable: boolean;
-  /** New credentials are wanted, whatever the old ones are good for. */
-  readonly replace: boolean;
-  readonly now: EpochMs;
 }
 
 export type Plan = "keep" | "renew" | "reissue";
 
-/** Guarantee: a live token that is neither due nor unwanted is kept, so a failed service costs the others nothing. */
-export function planFor({ grant, endsFirst, renewable, replace, now }: PlanInput): Plan {
-  if (grant === undefined || replace || grant.expiresAt <= now) return "reissue";
-  const extension = grant.expiresAt - grant.renewedAt;
-  const elapsed = now - grant.renewedAt;
-  const due =
-    elapsed >= DUE_RATIO * extension || (endsFirst && elapsed >= FIRST_DUE_RATIO * extension);
-  if (!due) return "keep";
-  return renewable && mayRenew(grant, now) ? "renew" : "reissue";
+/**
+ * One plan for each input, in their order.
+ * Guarantee: a live token that is neither due nor unwanted is kept, so that the retries of a failed
+ * service cost the others nothing.
+ * @param replace new credentials are wanted, whatever the old ones are good for.
+ */
+export function planAll(inputs: readonly PlanInput[], replace: boolean, now: EpochMs): Plan[] {
+  const due = inputs.map(({ grant }) => replace || isDue(grant, DUE_RATIO, now));
+  if (!due.includes(true)) {
+    const firstEnd = Math.min(...inputs.map(({ grant }) => grant?.expiresAt ?? 0));
+    inputs.forEach(({ grant }, at) => {
+      due[at] = grant?.expiresAt === firstEnd && isDue(grant, FIRST_DUE_RATIO, now);
+    });
+  }
+  return inputs.map(({ grant, renewable }, at) => {
+    if (due[at] !== true) return "keep";
+    return renewable && !replace && mayRenew(grant, now) ? "renew" : "reissue";
+  });
 }
 
-function mayRenew({ issuedAt, maxDate, expiresAt }: GrantTimes, now: EpochMs): boolean {
-  if (issuedAt === undefined || maxDate === undefined) return false;
-  // Capped by the maximum already: another renewal would gain nothing.
-  if (expiresAt >= maxDate) return false;
-  return now < issuedAt + REISSUE_RATIO * (maxDate - issuedAt);
+function isDue(grant: GrantTimes | undefined, ratio: number, now: EpochMs): boolean {
+  if (grant === undefined || grant.expiresAt <= now) return true;
+  return now - grant.renewedAt >= ratio * (grant.expiresAt - grant.renewedAt);
+}
+
+function mayRenew(grant: GrantTimes | undefined, now: EpochMs): boolean {
+  if (grant?.issuedAt === undefined || grant.maxDate === undefined) return false;
+  const { issuedAt, maxDate, renewedAt, expiresAt } = grant;
+  if (expiresAt <= now) return false;
+  // An extension that the maximum would cut short gains little: a new token comes anyway.
+  const next = now + (expiresAt - renewedAt);
+  return next <= maxDate && now < issuedAt + REISSUE_RATIO * (maxDate - issuedAt);
 }
 
 /** The server's clock less the coordinator's. `Date` has whole seconds, so small differences are noise. */

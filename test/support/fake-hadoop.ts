@@ -1,0 +1,204 @@
+/**
+ * A Hadoop service's token manager behind its REST interface, without sockets: what the servers
+ * answer, from their sources (shared reference, sections 5 and 6). Counts what it is asked.
+ */
+import type { Http, HttpAnswer, HttpCall } from "../../src/coordinator/providers/hadoop/http.ts";
+import { EvergrantError } from "../../src/protocol/errors.ts";
+import { encodeIdentifier, encodeYarnIdentifier } from "../../src/protocol/hadoop/identifier.ts";
+import { tokenFromUrlString, tokenToUrlString } from "../../src/protocol/hadoop/token.ts";
+import { Secret } from "../../src/protocol/secret.ts";
+import { epochMs } from "../../src/protocol/time.ts";
+import type { ManualClock } from "./manual-clock.ts";
+
+/** What a node does when it is asked. */
+export type NodeMood =
+  | "active"
+  | "standby"
+  | "safe-mode"
+  | "away"
+  | "html"
+  | "no-tokens"
+  | "unauthorized"
+  | "spnego-refused"
+  | "denied"
+  | "broken";
+
+export interface FakeServiceOptions {
+  readonly kind: "webhdfs" | "httpfs" | "kms" | "yarn";
+  /** Hosts with ports, as in the URLs. */
+  readonly hosts: readonly string[];
+  readonly renewIntervalMs?: number;
+  readonly maxLifetimeMs?: number;
+  /** What auth_to_local makes of the caller. */
+  readonly caller?: string;
+  readonly skewMs?: number;
+}
+
+interface Live {
+  readonly renewer: string;
+  readonly maxDate: number;
+  expiresAt: number;
+}
+
+export class FakeService {
+  readonly asked: Record<"get" | "renew" | "cancel", number> = { get: 0, renew: 0, cancel: 0 };
+  readonly moods = new Map<string, NodeMood>();
+  readonly options: FakeServiceOptions;
+  readonly #clock: ManualClock;
+  readonly #live = new Map<string, Live>();
+  #sequence = 0;
+  caller: string;
+
+  constructor(clock: ManualClock, options: FakeServiceOptions) {
+    this.#clock = clock;
+    this.options = options;
+    this.caller = options.caller ?? "etl";
+  }
+
+  get now(): number {
+    return this.#clock.now().wall + (this.options.skewMs ?? 0);
+  }
+
+  /** Tokens that it would still accept. */
+  get living(): number {
+    return [...this.#live.values()].filter(({ expiresAt }) => expiresAt > this.now).length;
+  }
+
+  /** A restart without its edit log. */
+  forget(): void {
+    this.#live.clear();
+  }
+
+  answer(call: HttpCall): HttpAnswer {
+    const mood = this.moods.get(call.url.host) ?? "active";
+    if (call.headers["authorization"] === undefined) return this.#page(401);
+    switch (mood) {
+      case "standby":
+        return this.#refuse(403, "StandbyException");
+      case "safe-mode":
+        return this.#refuse(403, "SafeModeException");
+      case "away":
+        throw new EvergrantError("ISSUER_UNAVAILABLE", "away", {
+          details: { systemCode: "ECONNREFUSED" },
+        });
+      case "html":
+        return this.#page(200);
+      case "unauthorized":
+        return this.#page(401);
+      case "spnego-refused":
+        return this.#page(403);
+      case "denied":
+        return this.#refuse(403, "AuthorizationException");
+      case "broken":
+        return this.#json(200, { Token: { urlString: "AAAA" } });
+      case "no-tokens":
+        return this.#json(200, { Token: null });
+      default:
+        return this.options.kind === "yarn" ? this.#yarn(call) : this.#operation(call);
+    }
+  }
+
+  #operation({ url, method }: HttpCall): HttpAnswer {
+    const query = url.searchParams;
+    switch (`${method} ${query.get("op")}`) {
+      case "GET GETDELEGATIONTOKEN": {
+        const doAs = query.get(this.options.kind === "webhdfs" ? "doas" : "doAs");
+        const urlString = this.#issue(query.get("renewer") ?? "", doAs);
+        return this.#json(200, { Token: { urlString } });
+      }
+      case "PUT RENEWDELEGATIONTOKEN":
+        return this.#renew(query.get("token") ?? "", (long) => this.#json(200, { long }));
+      case "PUT CANCELDELEGATIONTOKEN":
+        return this.#cancel(query.get("token") ?? "");
+      default:
+        return this.#refuse(400, "IllegalArgumentException");
+    }
+  }
+
+  #yarn(call: HttpCall): HttpAnswer {
+    const token = call.headers["Hadoop-YARN-RM-Delegation-Token"] ?? "";
+    if (call.method === "DELETE") return this.#cancel(token);
+    if (call.url.pathname.endsWith("/expiration")) {
+      return this.#renew(token, (end) => this.#json(200, { "expiration-time": end }));
+    }
+    const { renewer } = JSON.parse(call.body ?? "{}") as { renewer: string };
+    const issued = this.#issue(renewer, null);
+    const expiry = this.#live.get(keyOf(issued))?.expiresAt;
+    return this.#json(200, { token: issued, "expiration-time": expiry });
+  }
+
+  #issue(renewer: string, doAs: string | null): string {
+    this.asked.get += 1;
+    this.#sequence += 1;
+    const maxDate = this.now + (this.options.maxLifetimeMs ?? 60_000);
+    const fields = {
+      owner: doAs ?? this.caller,
+      renewer,
+      realUser: doAs === null ? "" : this.caller,
+      issueDate: BigInt(this.now),
+      maxDate: BigInt(maxDate),
+      sequenceNumber: this.#sequence,
+      // Managers share no keys: their tokens never look alike.
+      masterKeyId: Buffer.from(this.options.hosts.join()).reduce((sum, byte) => sum + byte),
+    };
+    const yarn = this.options.kind === "yarn";
+    const kinds = { webhdfs: "WEBHDFS delegation", httpfs: "WEBHDFS delegation", kms: "kms-dt" };
+    const urlString = tokenToUrlString({
+      identifier: yarn ? encodeYarnIdentifier(fields) : encodeIdentifier(fields),
+      password: new Secret(Uint8Array.from({ length: 20 }, (_, at) => this.#sequence + at)),
+      kind: this.options.kind === "yarn" ? "RM_DELEGATION_TOKEN" : kinds[this.options.kind],
+      service: this.options.kind === "webhdfs" ? "127.0.0.1:8020" : "",
+    });
+    const expiresAt = Math.min(maxDate, this.now + (this.options.renewIntervalMs ?? 20_000));
+    this.#live.set(keyOf(urlString), { renewer, maxDate, expiresAt });
+    return urlString;
+  }
+
+  #renew(urlString: string, answer: (end: number) => HttpAnswer): HttpAnswer {
+    this.asked.renew += 1;
+    const live = this.#live.get(keyOf(urlString));
+    if (live === undefined || live.expiresAt < this.now) return this.#refuse(403, "InvalidToken");
+    if (live.renewer !== this.caller) return this.#refuse(403, "AccessControlException");
+    live.expiresAt = Math.min(live.maxDate, this.now + (this.options.renewIntervalMs ?? 20_000));
+    return answer(live.expiresAt);
+  }
+
+  #cancel(urlString: string): HttpAnswer {
+    this.asked.cancel += 1;
+    return this.#live.delete(keyOf(urlString))
+      ? { status: 200, contentType: "application/octet-stream", body: "", date: this.#date() }
+      : this.#refuse(403, "InvalidToken");
+  }
+
+  #json(status: number, body: unknown): HttpAnswer {
+    const contentType = "application/json";
+    return { status, contentType, body: JSON.stringify(body), date: this.#date() };
+  }
+
+  #refuse(status: number, exception: string): HttpAnswer {
+    const javaClassName = `org.apache.hadoop.${exception}`;
+    return this.#json(status, { RemoteException: { exception, javaClassName, message: "no" } });
+  }
+
+  #page(status: number): HttpAnswer {
+    return { status, contentType: "text/html", body: "<html></html>", date: this.#date() };
+  }
+
+  #date() {
+    return epochMs(Math.floor(this.now / 1000) * 1000);
+  }
+}
+
+/** Labels play no part, as at the real servers. */
+function keyOf(urlString: string): string {
+  return Buffer.from(tokenFromUrlString(urlString).identifier).toString("hex");
+}
+
+/** Sends each call to the service that has the host. */
+export function httpOf(services: readonly FakeService[]): Http {
+  return async (call) => {
+    const service = services.find(({ options }) => options.hosts.includes(call.url.host));
+    if (service === undefined) throw new Error(`no fake at ${call.url.host}`);
+    return service.answer(call);
+  };
+}
