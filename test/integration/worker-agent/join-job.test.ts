@@ -13,19 +13,7 @@ import {
 import { eventually } from "../../support/eventually.ts";
 import { testJob, userOf } from "../../support/nats-job.ts";
 import { startNats, type TestServer } from "../../support/servers.ts";
-import { garbage, ScriptedCoordinator } from "./scripted-coordinator.ts";
-
-/** Quick, so that a test of retries does not wait for a minute. */
-const QUICK = {
-  registerRetry: { firstMs: 50, lastMs: 200 },
-  receiverRetry: { firstMs: 50, lastMs: 200 },
-  pullRetry: { firstMs: 50, lastMs: 200 },
-  pullSpreadMs: 50,
-  registerSpreadMs: 50,
-  requestTimeoutMs: 500,
-  reconnectWaitMs: 50,
-  reconnectJitterMs: 10,
-};
+import { garbage, QUICK, ScriptedCoordinator } from "./scripted-coordinator.ts";
 
 let nats: TestServer;
 let coordinator: ScriptedCoordinator;

@@ -6,7 +6,7 @@
 import type { Broker } from "../../../src/nats/connect.ts";
 import { openBucket } from "../../../src/nats/nats-kv.ts";
 import { type Bundle, sealBundle } from "../../../src/protocol/bundle.ts";
-import type { Credential } from "../../../src/protocol/credential.ts";
+import { AWS_SESSION, type Credential } from "../../../src/protocol/credential.ts";
 import { toBase64Url, utf8 } from "../../../src/protocol/encoding.ts";
 import type { JoinFile } from "../../../src/protocol/join.ts";
 import { signJoinToken, signTicket } from "../../../src/protocol/join.ts";
@@ -33,6 +33,18 @@ import { durationMs, epochMs } from "../../../src/protocol/time.ts";
 import { systemClock, systemRandom } from "../../../src/runtime/system-clock.ts";
 import { connectAs, type TestJob, userOf } from "../../support/nats-job.ts";
 import type { TestServer } from "../../support/servers.ts";
+
+/** Quick, so that a test of retries does not wait for a minute. */
+export const QUICK = {
+  registerRetry: { firstMs: 50, lastMs: 200 },
+  receiverRetry: { firstMs: 50, lastMs: 200 },
+  pullRetry: { firstMs: 50, lastMs: 200 },
+  pullSpreadMs: 50,
+  registerSpreadMs: 50,
+  requestTimeoutMs: 500,
+  reconnectWaitMs: 50,
+  reconnectJitterMs: 10,
+};
 
 export class ScriptedCoordinator {
   readonly job: TestJob;
@@ -140,7 +152,12 @@ export class ScriptedCoordinator {
     };
   }
 
-  credential(provider: string, generation: number, lifeMs = 3_600_000): Credential {
+  credential(
+    provider: string,
+    generation: number,
+    lifeMs = 3_600_000,
+    over: Partial<Credential> = {},
+  ): Credential {
     const { wall } = systemClock.now();
     return {
       provider,
@@ -151,7 +168,18 @@ export class ScriptedCoordinator {
       issuerSkew: durationMs(0),
       attributes: {},
       material: new Secret({ text: `material-${provider}-${generation}` }),
+      ...over,
     };
+  }
+
+  /** One that AWS's receivers take. */
+  awsSession(provider: string, generation: number, lifeMs = 3_600_000): Credential {
+    const material = new Secret({
+      accessKeyId: `ASIATESTTESTTEST${String(generation).padStart(4, "0")}`,
+      secretAccessKey: `secret-of-${provider}-${generation}`,
+      sessionToken: `session-of-${provider}-${generation}`,
+    });
+    return this.credential(provider, generation, lifeMs, { kind: AWS_SESSION, material });
   }
 
   bundle(
