@@ -96,7 +96,8 @@ function losesTo(
 function conflict(a: ConsumerEnvironment, b: ConsumerEnvironment): string | undefined {
   const fought = Object.entries(a.set).find(
     ([name, value]) =>
-      !isList(name) && ((name in b.set && b.set[name] !== value) || b.unset.includes(name)),
+      !isList(name) &&
+      ((Object.hasOwn(b.set, name) && b.set[name] !== value) || b.unset.includes(name)),
   );
   return fought?.[0] ?? Object.keys(b.set).find((name) => !isList(name) && a.unset.includes(name));
 }
@@ -110,7 +111,7 @@ function union(environments: readonly ConsumerEnvironment[]): ConsumerEnvironmen
   const hosts = joined(environments.flatMap(({ set }) => NO_PROXY.map((name) => set[name])));
   if (hosts !== "") for (const name of NO_PROXY) set[name] = hosts;
   const unset = new Set(environments.flatMap((environment) => environment.unset));
-  return { set, unset: [...unset].filter((name) => !(name in set)) };
+  return { set, unset: [...unset].filter((name) => !Object.hasOwn(set, name)) };
 }
 
 /** Comma-separated lists as one, each host once, in the order of first appearance. */

@@ -47,7 +47,7 @@ export function templateFaults(text: string): string[] {
     if (!match[0].endsWith("}")) faults.push(`${shown} has no closing brace`);
     else if (!INSIDE.test(inside))
       faults.push(`${shown} is not of the form \${path.to.field|filter}`);
-    else if (!(filter in FILTERS)) {
+    else if (!Object.hasOwn(FILTERS, filter)) {
       faults.push(`${shown} has an unknown filter; there are ${Object.keys(FILTERS).join(", ")}`);
     }
   }
