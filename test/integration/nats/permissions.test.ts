@@ -5,6 +5,7 @@ import { natsAudit } from "../../../src/coordinator/adapters/nats-audit/nats-aud
 import { natsLink } from "../../../src/coordinator/adapters/nats-link/nats-link.ts";
 import { natsRegister } from "../../../src/coordinator/adapters/nats-register/nats-register.ts";
 import type { LinkEvent } from "../../../src/coordinator/ports/agent-link.ts";
+import type { Reading } from "../../../src/coordinator/ports/cas-register.ts";
 import { readAudit } from "../../../src/nats/audit-reader.ts";
 import { type BucketKind, openBucket } from "../../../src/nats/nats-kv.ts";
 import type { AuditEvent } from "../../../src/protocol/audit.ts";
@@ -98,7 +99,7 @@ describe("what each role needs is allowed", () => {
       const register = natsRegister(bucket, jobKey(job.id));
       const revision = await done<number>((d) => register.write(undefined, utf8("one"), d));
       await done<number>((d) => register.write(revision, utf8("two"), d));
-      const reading = await done((d) => register.read(d));
+      const reading = await done<Reading<Uint8Array>>((d) => register.read(d));
       expect(Buffer.from(reading.entry?.value ?? []).toString()).toBe("two");
       await done<void>((d) => register.remove(d));
     }
