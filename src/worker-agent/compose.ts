@@ -11,7 +11,14 @@ import type { AgentId, JobId } from "../protocol/names.ts";
 import { sameJob } from "../protocol/names.ts";
 import type { Done } from "../protocol/outcome.ts";
 import { Secret } from "../protocol/secret.ts";
-import { type Clock, type DurationMs, durationMs, type Random, seconds } from "../protocol/time.ts";
+import {
+  between,
+  type Clock,
+  type DurationMs,
+  durationMs,
+  type Random,
+  seconds,
+} from "../protocol/time.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { fileStore, memoryStore } from "./adapters/file-store/file-store.ts";
 import { awaitJoin, fixedJoin, joinFileAt } from "./adapters/join-source/join-source.ts";
@@ -54,7 +61,7 @@ export interface Composed<Made extends Receivers> extends JobId, AgentId {
   listen(listener: (news: News) => void): () => void;
   /** Begins to connect, register and serve. */
   start(): void;
-  /** @throws START_TIMEOUT with the reasons */
+  /** @throws START_TIMEOUT with the reasons; at once when it is closed */
   ready(timeout: DurationMs): Promise<void>;
   /** The defect that has stopped it, if one has. */
   defect(): EvergrantError | undefined;
@@ -94,6 +101,7 @@ export async function composeAgent<Made extends Receivers>(
   });
 
   const listeners = new Set<(news: News) => void>([(news) => logNews(logger, news)]);
+  const waiting = new Set<() => void>();
   let defect: EvergrantError | undefined;
   const tell = (news: News): void => {
     for (const listener of [...listeners]) {
@@ -133,6 +141,7 @@ export async function composeAgent<Made extends Receivers>(
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     driver.stop();
+    for (const leave of [...waiting]) leave();
     await finished((done) => link.close(done)).catch(() => undefined);
     await finished((done) => receivers.stop(done)).catch(() => undefined);
   };
@@ -149,7 +158,7 @@ export async function composeAgent<Made extends Receivers>(
       return () => void listeners.delete(listener);
     },
     start: () => driver.start(),
-    ready: (timeout) => awaitReady(() => driver.health(), listeners, clock, timeout),
+    ready: (timeout) => awaitReady(() => driver.health(), listeners, waiting, clock, timeout),
     defect: () => defect,
     close() {
       closing ??= close();
@@ -203,26 +212,35 @@ function finished<T>(work: (done: Done<T>) => void): Promise<T> {
   );
 }
 
+/** Waits for readiness; `leave` is kept in `waiting` so that `close` can end the wait. */
 function awaitReady(
   health: () => AgentHealth,
   listeners: Set<(news: News) => void>,
+  waiting: Set<() => void>,
   clock: Clock,
   timeout: DurationMs,
 ): Promise<void> {
   if (health().ready) return Promise.resolve();
   return new Promise((resolve, reject) => {
+    const began = clock.now().mono;
     const listener = (): void => {
       if (!health().ready) return;
-      cancel();
-      listeners.delete(listener);
+      done();
       resolve();
     };
-    const cancel = clock.timer(timeout, () => {
-      listeners.delete(listener);
+    const leave = (): void => {
+      done();
+      const after = Math.round(between(began, clock.now().mono)) / 1000;
       const reasons = health().reasons.join("; ");
-      const message = `not ready after ${timeout / 1000} s: ${reasons}`;
-      reject(new EvergrantError("START_TIMEOUT", message));
-    });
+      reject(new EvergrantError("START_TIMEOUT", `not ready after ${after} s: ${reasons}`));
+    };
+    const cancel = clock.timer(timeout, leave);
+    const done = (): void => {
+      cancel();
+      listeners.delete(listener);
+      waiting.delete(leave);
+    };
     listeners.add(listener);
+    waiting.add(leave);
   });
 }

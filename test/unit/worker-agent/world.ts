@@ -4,7 +4,7 @@
  */
 import type { Bundle, Tombstone } from "../../../src/protocol/bundle.ts";
 import { type Credential, expiryOnCoordinatorClock } from "../../../src/protocol/credential.ts";
-import { toBase64Url, utf8 } from "../../../src/protocol/encoding.ts";
+import { toBase64Url } from "../../../src/protocol/encoding.ts";
 import { type ErrorCode, EvergrantError } from "../../../src/protocol/errors.ts";
 import type { SigningKey } from "../../../src/protocol/keys.ts";
 import type { Version } from "../../../src/protocol/names.ts";
@@ -297,4 +297,3 @@ export class World {
 export const broken = (code: ErrorCode = "RECEIVER_FAILED") =>
   failure(new EvergrantError(code, "test"));
 export const fine = success<void>(undefined);
-export const bytes = utf8;
