@@ -27,7 +27,7 @@ export interface ConsumerOptions {
   readonly clock: Clock;
   /** Raises one due; returns at once. */
   readonly raise: (attempt: PlannedAttempt) => void;
-  /** Told of each fault; may be told the same many times. */
+  /** Told of what Redis refuses, and of what raising throws; of the same thing every 2 s at most. */
   readonly problem: (error: EvergrantError) => void;
 }
 
@@ -78,7 +78,6 @@ export class BullConsumer {
     if (this.#stopped || this.#running !== undefined || this.#rebuild !== undefined) return;
     const { name, prefix, redis, problem } = this.#options;
     const client = redis.open("worker");
-    client.on("error", (error) => problem(redisFault(error, "connecting to Redis")));
     const worker = new Worker(name, (job) => this.#process(job), {
       ...WORKER,
       prefix,
@@ -87,10 +86,12 @@ export class BullConsumer {
     const running = { worker, client };
     this.#running = running;
     worker.on("error", (error) => {
+      // An outage is told by the connection of the producer, once.
+      if (!isRedisAnswer(error)) return;
       problem(redisFault(error, "taking what is due"));
       // BullMQ asks again at once when Redis refuses (NOPERM, OOM, MISCONF), thousands of times a
       // second, and for ever; only a new worker after a pause ends that.
-      if (isRedisAnswer(error)) this.#giveUp(running);
+      this.#giveUp(running);
     });
     worker.on("completed", (job) => this.#settle(job.id));
     worker.on("failed", (job) => this.#settle(job?.id));

@@ -69,6 +69,7 @@ class BullRenewalQueue implements RenewalQueue {
   #work: Promise<unknown> = Promise.resolve();
   #state: "open" | "obliterated" | "closed" = "open";
   #lost = false;
+  readonly #told = new Set<string>();
 
   constructor(options: BullQueueOptions) {
     this.#options = options;
@@ -98,10 +99,7 @@ class BullRenewalQueue implements RenewalQueue {
       redis: this.#options.redis,
       clock: this.#options.clock,
       raise: due,
-      problem: (error) => {
-        // An outage is told by the producer's connection, once.
-        if (error.code === "INTERNAL" || this.#client.status === "ready") this.#tell(error);
-      },
+      problem: (error) => this.#tell(error),
     });
     this.#consumer.start();
   }
@@ -143,6 +141,7 @@ class BullRenewalQueue implements RenewalQueue {
         })),
       );
     }
+    this.#told.clear();
     return change.add.length;
   }
 
@@ -217,7 +216,13 @@ class BullRenewalQueue implements RenewalQueue {
     for (const back of this.#reconnected) back();
   }
 
+  /** Of the same refusal once, until Redis has done something for us again. */
   #tell(error: EvergrantError): void {
+    const { reason } = error.details;
+    if (typeof reason === "string" && error.code !== "INTERNAL") {
+      if (this.#told.has(reason)) return;
+      this.#told.add(reason);
+    }
     this.#options.onProblem?.(error);
   }
 }
