@@ -64,6 +64,23 @@ test("the command gets the credential on standard input, and the facts in its en
   expect(env).not.toContain("hush");
 });
 
+test("of the agent's own environment it gets the usual and what is named, no more", async () => {
+  process.env["EVERGRANT_TEST_NAMED"] = "named";
+  process.env["EVERGRANT_TEST_OTHER"] = "other";
+  onTestFinished(() => {
+    delete process.env["EVERGRANT_TEST_NAMED"];
+    delete process.env["EVERGRANT_TEST_OTHER"];
+  });
+  const clock = new ManualClock();
+  const bench = receiverBench(clock);
+  const receiver = await started(bench, "env > env", { passEnv: ["EVERGRANT_TEST_NAMED"] });
+  await receiver.apply(awsServing(clock, 1));
+  const env = readFileSync(join(bench.dir, "env"), "utf8");
+  expect(env).toContain(`PATH=${process.env["PATH"]}\n`);
+  expect(env).toContain("EVERGRANT_TEST_NAMED=named\n");
+  expect(env).not.toContain("EVERGRANT_TEST_OTHER");
+});
+
 test("on request it gets a private file in place of standard input, which is gone afterwards", async () => {
   const clock = new ManualClock();
   const bench = receiverBench(clock);

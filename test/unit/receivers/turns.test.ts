@@ -3,8 +3,11 @@ import { Turns } from "../../../src/worker-agent/receivers/turns.ts";
 
 /** Work that ends when the test says so. */
 function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  return { opened: promise, open: resolve };
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open: () => open() };
 }
 
 test("of three that come at once the second is skipped, and ends when the third does", async () => {

@@ -79,10 +79,10 @@ class ExecReceiver implements CredentialReceiver {
     facts: Readonly<Record<string, string>>,
     input?: string,
   ): Promise<void> {
-    const { timeoutSec, env, cwd, output } = this.#options;
+    const { timeoutSec, env, passEnv, cwd, output } = this.#options;
     return runCommand({
       command,
-      env: { ...inherited(), ...env, ...facts },
+      env: { ...inherited(passEnv), ...env, ...facts },
       cwd,
       input,
       output,
@@ -110,12 +110,16 @@ const factsOf = (credential: Credential): Record<string, string> => ({
   EVERGRANT_EXPIRES_AT: toRfc3339(credential.expiresAt),
 });
 
-/** The agent's own environment: a command needs PATH and HOME. */
-function inherited(): Record<string, string> {
-  const known = Object.entries(process.env).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined,
-  );
-  return Object.fromEntries(known);
+/** What any program needs; the agent's other variables may hold what is not the command's business. */
+const ALWAYS_PASSED = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+function inherited(passEnv: readonly string[]): Record<string, string> {
+  const passed: Record<string, string> = {};
+  for (const name of [...ALWAYS_PASSED, ...passEnv]) {
+    const value = process.env[name];
+    if (value !== undefined) passed[name] = value;
+  }
+  return passed;
 }
 
 export const execFactory: CredentialReceiverFactory<ExecOptions> = {

@@ -24,6 +24,10 @@ export const execOptions = z.strictObject({
     .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
     .default({})
     .describe("Further environment variables of the command"),
+  passEnv: z
+    .array(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "expected a variable's name"))
+    .default([])
+    .describe("Names of the agent's own variables that the command gets"),
   cwd: z.string().min(1).optional().describe("Working folder. Absent: the agent's"),
   output: z
     .enum(["ignore", "inherit"])
