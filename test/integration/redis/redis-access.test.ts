@@ -121,7 +121,7 @@ describe("the way into Redis", () => {
     await admin(server.url, async (client) => {
       await client.config("SET", "requirepass", "new");
       file("rotated", "new");
-      await client.client("KILL", "TYPE", "normal", "SKIPME", "yes");
+      await client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
     });
     await eventually(() => back);
     expect(await ensured(queue, [due("b", 0)])).toBe(1);

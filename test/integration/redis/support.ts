@@ -58,7 +58,7 @@ export async function dump(url: string): Promise<string[]> {
       if (type === "hash") texts.push(...Object.entries(await client.hgetall(key)).flat());
       if (type === "list") texts.push(...(await client.lrange(key, 0, -1)));
       if (type === "set") texts.push(...(await client.smembers(key)));
-      if (type === "zset") texts.push(...(await client.zrange(key, 0, -1)));
+      if (type === "zset") texts.push(...(await client.zrange(key, "0", "-1")));
       if (type === "stream") {
         for (const [, fields] of await client.xrange(key, "-", "+")) texts.push(...fields);
       }
