@@ -24,7 +24,7 @@ test("a doubled dollar sign gives a literal field", () => {
 });
 
 test("the json filter gives a JSON value, of whatever type", () => {
-  fc.assert(
+  void fc.assert(
     fc.property(fc.jsonValue(), (value) => {
       expect(JSON.parse(fill(field("v|json"), { v: value }))).toEqual(
         JSON.parse(JSON.stringify(value)),
@@ -34,7 +34,7 @@ test("the json filter gives a JSON value, of whatever type", () => {
 });
 
 test("the jsonText filter escapes for the inside of a JSON string", () => {
-  fc.assert(
+  void fc.assert(
     fc.property(fc.string(), (value) => {
       expect(JSON.parse(`"${fill(field("v|jsonText"), { v: value })}"`)).toBe(value);
     }),
