@@ -12,6 +12,7 @@ import { registerCoordinator } from "./coordinator.ts";
 import { registerCredentialProcess } from "./credential-process.ts";
 import { registerDemo } from "./demo.ts";
 import { registerEnd } from "./end.ts";
+import { registerHadoopTokens } from "./hadoop-tokens.ts";
 import { type CliIo, note } from "./io.ts";
 import { registerJobKey } from "./job-key.ts";
 import { registerJoin } from "./join.ts";
@@ -27,7 +28,7 @@ export type Finish = (code: number) => void;
 const EXIT_HELP = `
 Exit codes: ${EXIT.done} done, ${EXIT.failed} failed, ${EXIT.usage} usage or configuration, ${EXIT.agentsMissing} agents missing, ${EXIT.noCoordinator} no coordinator.`;
 
-/** The subcommands in the order of \`--help\`. */
+/** The subcommands in the order of `--help`. */
 const SUBCOMMANDS = [
   registerCoordinator,
   registerAgent,
@@ -41,6 +42,7 @@ const SUBCOMMANDS = [
   registerJobKey,
   registerOperatorKey,
   registerCredentialProcess,
+  registerHadoopTokens,
   registerDemo,
   registerStsEmulator,
 ] as const;

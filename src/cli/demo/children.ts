@@ -111,11 +111,11 @@ function kill(child: ChildProcess, name: NodeJS.Signals): void {
   }
 }
 
-/** The person's own AWS settings must not decide what the demo shows. */
+/** The person's own settings of AWS, and files of another job, must not decide what the demo shows. */
 function withoutAws(
   env: Readonly<Record<string, string | undefined>>,
 ): Record<string, string | undefined> {
-  const kept = Object.entries(env).filter(([name]) => !/^(AWS|EVERGRANT)_/.test(name));
+  const kept = Object.entries(env).filter(([name]) => !/^AWS_|^EVERGRANT_.*_FILE$/.test(name));
   return { ...Object.fromEntries(kept), AWS_EC2_METADATA_DISABLED: "true" };
 }
 

@@ -91,8 +91,9 @@ interface Demo {
 async function play(demo: Demo): Promise<DemoReport> {
   const { options, io, progress, files } = demo;
   const { clock } = io;
-  const coordinator = await startCoordinator(demo);
+  // Agents wait for their join file: so they are there when the first credential is.
   const [consumer] = startAgents(demo);
+  const coordinator = await startCoordinator(demo);
   const everyone = Promise.race(demo.children.map(endedTooSoon));
   const operator = await connectOperator(files.operatorFile, { clock, random: io.random });
   try {
@@ -127,7 +128,7 @@ async function play(demo: Demo): Promise<DemoReport> {
     await until(rest, "the end of the demo", () => elapsed() >= options.duration);
 
     const issuerCalls = await settle(demo, look, log);
-    const refusedMessages = await countRefused(operator);
+    const refusals = await countRefused(operator);
     const durationMeasured = elapsed();
     consumer?.signal("SIGTERM");
     await consumer?.ended;
@@ -137,8 +138,9 @@ async function play(demo: Demo): Promise<DemoReport> {
     return reportOf({
       agents: options.agents,
       issuerCalls,
-      refusedMessages,
+      refusals,
       rotations: log.all(),
+      expected: log.expected,
       lifetimeMs: options.lifetime,
       durationMs: durationMeasured,
       client: demo.client.totals,
@@ -258,18 +260,21 @@ async function settle(
     const before = demo.sts.count("AssumeRole");
     await look();
     const calls = demo.sts.count("AssumeRole");
-    const calm = before === calls && log.settled(demo.options.agents);
+    const calm = before === calls && log.settled();
     if (calm && log.all().length >= calls) return calls;
     if (between(began, clock.now().mono) >= seconds(10)) return calls;
     await new Promise<void>((resume) => void clock.timer(durationMs(100), resume));
   }
 }
 
-async function countRefused(operator: OperatorClient): Promise<number> {
+/** By code, over the coordinator and all agents. */
+async function countRefused(operator: OperatorClient): Promise<Record<string, number>> {
   const [status, agents] = await Promise.all([operator.status(), operator.agents()]);
-  return [status.refused, ...agents.map(({ refused }) => refused)]
-    .flatMap((counts) => Object.values(counts))
-    .reduce((sum, count) => sum + count, 0);
+  const counts: Record<string, number> = {};
+  for (const refused of [status.refused, ...agents.map((agent) => agent.refused)]) {
+    for (const [code, count] of Object.entries(refused)) counts[code] = (counts[code] ?? 0) + count;
+  }
+  return counts;
 }
 
 async function makeRunDir(given: string | undefined, io: CliIo): Promise<string> {
