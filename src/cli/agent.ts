@@ -10,7 +10,7 @@ import { type DurationMs, seconds } from "../protocol/time.ts";
 import type { Agent } from "../worker-agent/agent.ts";
 import type { AgentConfigInput } from "../worker-agent/config.ts";
 import type { ConsumerEnvironment } from "../worker-agent/ports/credential-receiver.ts";
-import { parseDuration, parseName } from "./arguments.ts";
+import { durationOption, parseDuration, parseName } from "./arguments.ts";
 import { deferred } from "./deferred.ts";
 import { type CliIo, note, say } from "./io.ts";
 import { onParentGone } from "./parent.ts";
@@ -43,11 +43,8 @@ export function registerAgent(program: Command, io: CliIo, finish: Finish): void
     .option("--name <name>", "the agent's name (default: the host's and a suffix)", parseName)
     .option("--state-dir <dir>", "keeps the agent's own key over restarts")
     .option("--env-file <file>", "write the consumers' environment there once ready, for `. FILE`")
-    .option(
-      "--start-timeout <duration>",
-      "how long to wait for the join file",
-      parseDuration,
-      seconds(60),
+    .addOption(
+      durationOption("--start-timeout <duration>", "how long to wait for the join file", 60),
     )
     .option(
       "--ready-timeout <duration>",

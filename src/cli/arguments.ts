@@ -1,7 +1,7 @@
 /** Words of the command line as values. Owns their forms; every fault is a usage error (exit 2). */
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { NAME_PATTERN } from "../protocol/names.ts";
-import { type DurationMs, durationMs } from "../protocol/time.ts";
+import { type DurationMs, durationMs, seconds } from "../protocol/time.ts";
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   ms: 1,
@@ -38,3 +38,7 @@ export function parseName(text: string): string {
 export function collectNames(text: string, before: readonly string[] | undefined): string[] {
   return [...(before ?? []), ...text.split(",").map((name) => parseName(name.trim()))];
 }
+
+/** An option that takes a duration, with its default in seconds as `--help` shows it. */
+export const durationOption = (flags: string, text: string, sec: number): Option =>
+  new Option(flags, text).argParser(parseDuration).default(seconds(sec), `${sec}s`);

@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import type { CoordinatorHandle } from "../coordinator/coordinator.ts";
 import { EvergrantError, EXIT } from "../protocol/errors.ts";
 import { type DurationMs, seconds } from "../protocol/time.ts";
-import { parseDuration } from "./arguments.ts";
+import { durationOption } from "./arguments.ts";
 import { type CliIo, note, say } from "./io.ts";
 import { onParentGone } from "./parent.ts";
 import type { Finish } from "./program.ts";
@@ -34,11 +34,12 @@ export function registerCoordinator(program: Command, io: CliIo, finish: Finish)
     .option("--operator-file <file>", "what operators are handed (default: operator.json there)")
     .option("--standby", "end when the job is found ended, instead of beginning it anew")
     .option("--with-parent", "end the job when the process that started this one ends")
-    .option(
-      "--start-timeout <duration>",
-      "how long NATS and Redis may take to be there",
-      parseDuration,
-      seconds(30),
+    .addOption(
+      durationOption(
+        "--start-timeout <duration>",
+        "how long NATS and Redis may take to be there",
+        30,
+      ),
     )
     .option("--json", "print JSON for other programs, one document a line")
     .action(async (options: CoordinatorOptions) => finish(await run(options, io)));

@@ -4,10 +4,10 @@
  */
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { EvergrantError, EXIT } from "../protocol/errors.ts";
 import { type DurationMs, seconds } from "../protocol/time.ts";
-import { parseCount, parseDuration } from "./arguments.ts";
+import { durationOption, parseCount } from "./arguments.ts";
 import { deferred } from "./deferred.ts";
 import { type CliIo, note, sayJson } from "./io.ts";
 import type { Finish } from "./program.ts";
@@ -36,17 +36,14 @@ export function registerDemo(program: Command, io: CliIo, finish: Finish): void 
     .command("demo")
     .description("show rotations live on this machine, without AWS, and report on them")
     .option("--agents <n>", "how many agents, 1 to 1000", parseCount(1, 1000), 3)
-    .addOption(duration("--lifetime <duration>", "of each credential", 20))
-    .addOption(duration("--duration <duration>", "from the first applied credential on", 60))
+    .addOption(durationOption("--lifetime <duration>", "of each credential", 20))
+    .addOption(durationOption("--duration <duration>", "from the first applied credential on", 60))
     .option("--report <file>", "write the report there, as JSON")
     .option("--run-dir <dir>", "keep everything in this folder (default: a temporary one)")
     .option("--json", "print the report as JSON, and progress on stderr")
     .action(async (options: DemoCommandOptions) => finish(await demo(options, io)));
   registerHelpers(program, io, finish);
 }
-
-const duration = (flags: string, text: string, sec: number): Option =>
-  new Option(flags, text).argParser(parseDuration).default(seconds(sec), `${sec}s`);
 
 async function demo(options: DemoCommandOptions, io: CliIo): Promise<number> {
   if (options.lifetime < seconds(3)) {

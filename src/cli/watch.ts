@@ -6,8 +6,8 @@ import type { Command } from "commander";
 import type { OperatorClient } from "../operator/operator-client.ts";
 import type { AgentStatus, JobStatus } from "../protocol/control.ts";
 import { EvergrantError, EXIT } from "../protocol/errors.ts";
-import { type DurationMs, seconds, toRfc3339 } from "../protocol/time.ts";
-import { parseDuration } from "./arguments.ts";
+import { type DurationMs, toRfc3339 } from "../protocol/time.ts";
+import { durationOption, parseDuration } from "./arguments.ts";
 import { type CliIo, say } from "./io.ts";
 import { asOperator, type OperatorOptions, withOperator } from "./operator-option.ts";
 import type { Finish } from "./program.ts";
@@ -24,7 +24,7 @@ type Seen = { status: JobStatus; agents: readonly AgentStatus[] } | { silent: st
 export function registerWatch(program: Command, io: CliIo, finish: Finish): void {
   withOperator(program.command("watch"))
     .description("follow the job live until Ctrl-C")
-    .option("--every <duration>", "how often to ask", parseDuration, seconds(1))
+    .addOption(durationOption("--every <duration>", "how often to ask", 1))
     .option("--for <duration>", "end after so long (default: at Ctrl-C)", parseDuration)
     .action(async (options: WatchOptions) => {
       await asOperator(options, io, (client) => watch(client, options, io));
