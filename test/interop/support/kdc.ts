@@ -1,0 +1,155 @@
+/**
+ * Real MIT KDCs, one process and one database for each realm, on free loopback ports. Owns their
+ * files and principals. Programs come from Debian's krb5-kdc, krb5-admin-server and krb5-user.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort } from "../../../src/embedded/answers.ts";
+import { eventually } from "../../support/eventually.ts";
+import { type Foreground, runProgram, startForeground } from "./foreground.ts";
+
+/** Daemons lie where a user's PATH does not lead. */
+const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
+const MASTER_PASSWORD = "only-for-this-test";
+
+export interface RealmOptions {
+  /** How long tickets live, in seconds. Default ten hours. */
+  readonly ticketLifeSec?: number;
+}
+
+export interface TestRealm {
+  readonly name: string;
+  readonly dir: string;
+  readonly port: number;
+  /** A krb5.conf that knows this realm alone. */
+  readonly krb5Config: string;
+  /** Creates principals with random keys, and a keytab of all of them. */
+  keytab(file: string, ...principals: string[]): Promise<string>;
+  /** One line of kadmin. */
+  admin(...query: string[]): Promise<void>;
+  /** Requests that it has answered, refusals included. */
+  requests(): { readonly logins: number; readonly tickets: number };
+  /** Whom it has issued tickets for. */
+  clients(): ReadonlySet<string>;
+  stop(): Promise<void>;
+  start(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export async function startRealm(name: string, options: RealmOptions = {}): Promise<TestRealm> {
+  const dir = mkdtempSync(join(tmpdir(), "evergrant-kdc-"));
+  const port = await freePort();
+  const krb5Config = join(dir, "krb5.conf");
+  const kdcProfile = join(dir, "kdc.conf");
+  const logFile = join(dir, "kdc.log");
+  const life = `${options.ticketLifeSec ?? 36_000}s`;
+  writeFileSync(krb5Config, krb5Conf(name, [{ name, port }]));
+  writeFileSync(
+    kdcProfile,
+    `[realms]
+ ${name} = {
+  database_name = ${dir}/principal
+  key_stash_file = ${dir}/stash
+  max_life = ${life}
+  max_renewable_life = ${life}
+  default_principal_flags = +preauth
+  kdc_listen = ""
+  kdc_tcp_listen = 127.0.0.1:${port}
+ }
+[logging]
+ kdc = FILE:${logFile}
+`,
+  );
+  const env = { PATH, KRB5_CONFIG: krb5Config, KRB5_KDC_PROFILE: kdcProfile };
+  const must = async (program: string, ...args: string[]): Promise<void> => {
+    const { status, stderr } = await runProgram(program, args, { env });
+    if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${stderr}`);
+  };
+  await must("kdb5_util", "create", "-s", "-r", name, "-P", MASTER_PASSWORD);
+  let kdc: Foreground | undefined;
+  const log = (): string => kdc?.log() ?? "";
+
+  const realm: TestRealm = {
+    name,
+    dir,
+    port,
+    krb5Config,
+    admin: (...query) => must("kadmin.local", "-r", name, ...query),
+    async keytab(file, ...principals) {
+      const path = join(dir, file);
+      const queries = principals.flatMap((who) => [
+        `addprinc -randkey -maxlife ${life.replace("s", "")}seconds ${who}`,
+        `ktadd -q -k ${path} ${who}`,
+      ]);
+      const { stdout, stderr, status } = await runProgram("kadmin.local", ["-r", name], {
+        env,
+        input: `${queries.join("\n")}\n`,
+      });
+      if (status !== 0) throw new Error(`kadmin.local: ${stdout}${stderr}`);
+      return path;
+    },
+    requests: () => ({
+      logins: log().match(/ AS_REQ .* (ISSUE|NEEDED_PREAUTH|\w+): /g)?.length ?? 0,
+      tickets: log().match(/ TGS_REQ /g)?.length ?? 0,
+    }),
+    clients: () =>
+      new Set([...log().matchAll(/ISSUE: .*}, (\S+) for /g)].map(([, who]) => who ?? "")),
+    async stop() {
+      await kdc?.end();
+    },
+    async start() {
+      const before = log().length;
+      kdc = startForeground("krb5kdc", ["-n", "-r", name], { logFile, env });
+      await eventually(() => log().slice(before).includes("commencing operation"));
+    },
+    async remove() {
+      await realm.stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+  await realm.start();
+  return realm;
+}
+
+/** Lets principals of `from` get tickets in `to`. One way; for both, call it twice. */
+export async function trust(from: TestRealm, to: TestRealm): Promise<void> {
+  const key = "the-same-on-both-sides";
+  const principal = `krbtgt/${to.name}@${from.name}`;
+  for (const realm of [from, to]) await realm.admin("-q", `addprinc -pw ${key} ${principal}`);
+}
+
+export interface KnownRealm {
+  readonly name: string;
+  readonly port: number;
+}
+
+/** @param hosts which realm a server's host is in; absent: the default realm. */
+export function krb5Conf(
+  defaultRealm: string,
+  realms: readonly KnownRealm[],
+  hosts: Readonly<Record<string, string>> = {},
+): string {
+  return `[libdefaults]
+ default_realm = ${defaultRealm}
+ dns_lookup_kdc = false
+ dns_lookup_realm = false
+ dns_canonicalize_hostname = false
+ rdns = false
+ udp_preference_limit = 1
+[realms]
+${realms.map(({ name, port }) => ` ${name} = {\n  kdc = 127.0.0.1:${port}\n }`).join("\n")}
+[domain_realm]
+${Object.entries(hosts)
+  .map(([host, realm]) => ` ${host} = ${realm}`)
+  .join("\n")}
+`;
+}
+
+/** A krb5.conf of a realm whose KDC nobody runs: what a client has that must do without Kerberos. */
+export function unreachableKrb5Conf(folder: string): string {
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, "no-kdc.krb5.conf");
+  writeFileSync(path, krb5Conf("NOWHERE.TEST", [{ name: "NOWHERE.TEST", port: 9 }]));
+  return path;
+}
