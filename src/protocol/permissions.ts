@@ -3,9 +3,10 @@
  * server configurations are made. Without it any client could overwrite a lease or read a foreign
  * inbox. Enforcement is the NATS server's.
  *
- * What it leaves open, since JetStream has no finer subjects: a coordinator may read any job's
- * entries of the three buckets (all but leases are sealed) in its account. One account per tenant
- * closes that.
+ * What it leaves open, since the server has nothing finer: a coordinator may read any job's entries
+ * of the three buckets (all but leases are sealed) in its account; and whoever may ask JetStream for
+ * something (an agent its bundle) may name a bucket's key as the reply subject, where the server then
+ * writes its answer. One account per tenant bounds both (docs/protocol.md, "Known limits").
  */
 import type { JobId } from "./names.ts";
 import {
@@ -56,6 +57,10 @@ export function permissionsOf(role: Role, id: JobId, name = "*"): Permissions {
             subject.audit(id),
             subject.push(id, "*"),
             subject.notice(id),
+            // Answers. Not `allow_responses`: that lets a request name any subject as its reply, and
+            // so make the coordinator write another job's lease for it.
+            `${inboxPrefix(id, "agent", "*")}.>`,
+            `${inboxPrefix(id, "operator", "*")}.>`,
           ],
         },
         subscribe: {
@@ -65,7 +70,6 @@ export function permissionsOf(role: Role, id: JobId, name = "*"): Permissions {
             subject.control(id),
           ],
         },
-        allowResponses: { max: 1, expiresSec: 60 },
       };
     case "agent":
       return {

@@ -54,6 +54,20 @@ export function agentOfSubject(received: string): string | undefined {
 export const inboxPrefix = (id: JobId, role: "agent" | "coordinator" | "operator", name: string) =>
   `_INBOX_eg.${id.tenant}.${id.job}.${role}.${name}`;
 
+/**
+ * True for an inbox of just that client (any of the role without a name). Only there may an answer
+ * go: a reply subject is the asker's choice, and may be a key of a bucket that the answerer may write.
+ */
+export function isInboxOf(
+  reply: string,
+  id: JobId,
+  role: "agent" | "operator",
+  name?: string,
+): boolean {
+  const prefix = inboxPrefix(id, role, name ?? "");
+  return reply.startsWith(name === undefined ? prefix : `${prefix}.`);
+}
+
 /** The direct-get request subject of a key of a bucket (JetStream API, server 2.9 or newer). */
 export const directGet = (bucket: string, key: string): string =>
   `$JS.API.DIRECT.GET.KV_${bucket}.$KV.${bucket}.${key}`;

@@ -18,7 +18,7 @@ import {
 import type { Done, Outcome } from "../../../src/protocol/outcome.ts";
 import { openRegisterReply, sealRegister } from "../../../src/protocol/register.ts";
 import { type Beat, encodeReport } from "../../../src/protocol/report.ts";
-import { subject } from "../../../src/protocol/subjects.ts";
+import { agentOfSubject, BUCKET, inboxPrefix, subject } from "../../../src/protocol/subjects.ts";
 import { epochMs } from "../../../src/protocol/time.ts";
 import { systemRandom } from "../../../src/runtime/system-clock.ts";
 import {
@@ -71,7 +71,10 @@ async function said<K extends LinkEvent["kind"]>(
   data: Uint8Array,
 ): Promise<Extract<LinkEvent, { kind: K }>> {
   const from = seen.length;
-  anybody.broker.nc.publish(to, data, { reply: "_INBOX_eg.acme.etl.agent.x.1" });
+  const name = agentOfSubject(to);
+  const prefix =
+    name === undefined ? inboxPrefix(job.id, "operator", "op") : inboxPrefix(job.id, "agent", name);
+  anybody.broker.nc.publish(to, data, { reply: `${prefix}.1` });
   return await find(from, isKind(kind));
 }
 
@@ -203,12 +206,34 @@ describe("registrations", () => {
     expect((await find(from, isKind("refused"))).code).toBe("MESSAGE_MALFORMED");
   });
 
-  it("a refusal reaches the agent sealed and bound to its request; a second answer is an error", async () => {
+  it("a request whose answer would go anywhere but to its own inbox is refused", async () => {
     const own = await createSigningKey(systemRandom);
     const body = await registerBody(job, "a1", own);
+    const sealed = await sealRegister(body, own, job.publicKeys.registration);
+    const replies = [
+      `$KV.${BUCKET.lease}.acme.etl`,
+      `$KV.${BUCKET.state}.acme.other`,
+      subject.notice(job.id),
+      "_INBOX.x",
+      `${inboxPrefix(job.id, "agent", "a2")}.x`,
+      `${inboxPrefix(job.id, "agent", "a1")}1.x`,
+      `${inboxPrefix({ tenant: "acme", job: "other" }, "agent", "a1")}.x`,
+    ];
+    for (const reply of replies) {
+      const from = seen.length;
+      anybody.broker.nc.publish(register("a1"), sealed, { reply });
+      expect((await find(from, isKind("refused"))).code, reply).toBe("MESSAGE_FORGED");
+      anybody.broker.nc.publish(subject.control(job.id), sealed, { reply });
+      expect((await find(from + 1, isKind("refused"))).code, reply).toBe("MESSAGE_FORGED");
+    }
+  });
+
+  it("a refusal reaches the agent sealed and bound to its request; a second answer is an error", async () => {
+    const own = await createSigningKey(systemRandom);
+    const body = await registerBody(job, "x", own);
     const from = seen.length;
     const replying = anybody.broker.nc.request(
-      register("a1"),
+      register("x"),
       await sealRegister(body, own, job.publicKeys.registration),
       { timeout: 5000 },
     );

@@ -383,7 +383,9 @@ describe("everything else is refused", () => {
     subject.agent(id, "register", "a1"),
     subject.control(id),
     subject.audit(OTHER),
-    `${inboxPrefix(id, "agent", "a1")}.unasked`,
+    `${inboxPrefix(OTHER, "agent", "a1")}.x`,
+    `${inboxPrefix(id, "coordinator", "c2")}.x`,
+    "_INBOX.x",
   ])("a coordinator says nothing on %s", async (to) => {
     expect(await mayPublish(coordinator, to)).toBe(false);
   });

@@ -15,7 +15,7 @@ import { sealNotice } from "../../../protocol/notice.ts";
 import { settle } from "../../../protocol/outcome.ts";
 import { openRegister } from "../../../protocol/register.ts";
 import { decodeReport } from "../../../protocol/report.ts";
-import { AGENT_VERBS, agentOfSubject, subject } from "../../../protocol/subjects.ts";
+import { AGENT_VERBS, agentOfSubject, isInboxOf, subject } from "../../../protocol/subjects.ts";
 import { seconds } from "../../../protocol/time.ts";
 import type { AgentLink, LinkEvent } from "../../ports/agent-link.ts";
 import { admissions } from "./admission.ts";
@@ -35,7 +35,7 @@ export interface NatsLinkOptions {
   readonly onFault?: (error: EvergrantError) => void;
 }
 
-/** As long as the server lets the coordinator answer (permissions.ts). */
+/** Who asked has given up by then. */
 const REQUEST_LIFE = seconds(60);
 /** Of the crypto of joins at a time: enough to keep two cores busy, and the loop free in between. */
 const JOINS_AT_ONCE = 8;
@@ -114,6 +114,10 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
     }
     if (reply === undefined || reply === "") {
       throw new EvergrantError("MESSAGE_MALFORMED", "a request without a reply subject");
+    }
+    // Else a request could make us write our own lease, with our permissions.
+    if (!isInboxOf(reply, id, name === undefined ? "operator" : "agent", name)) {
+      throw new EvergrantError("MESSAGE_FORGED", "a reply subject that is not the asker's inbox");
     }
     const bytes = data.slice();
     if (name === undefined) controls.add(() => onCommand(bytes, reply).catch(refuse));

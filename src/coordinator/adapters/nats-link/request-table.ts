@@ -9,7 +9,7 @@ export class RequestTable<T> {
   readonly #open = new Map<RequestId, { readonly since: MonoMs; readonly request: T }>();
   #last = 0;
 
-  /** @param life how long a reply may be sent (the server's bound for it, permissions.ts). */
+  /** @param life how long a request may wait for its answer. */
   constructor(clock: Clock, life: DurationMs) {
     this.#clock = clock;
     this.#life = life;
