@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
+// `--`: else Node.js takes `--env-file`, an option of ours, for its own.
 // Starts the command line. Nothing newer than import() before the check, so that an old Node.js gets to it.
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 22 || (major === 22 && minor < 18)) {

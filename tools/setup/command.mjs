@@ -13,15 +13,18 @@ export function parseArguments(args) {
   return { command: args[1], args: args.slice(2) };
 }
 
-/** Program and arguments for a script path or the name of a tool in node_modules/.bin. */
+/**
+ * Program and arguments for a script path or the name of a tool in node_modules/.bin. Without `--` Node.js
+ * would take a script's `--env-file` for its own.
+ */
 export function resolveCommand(root, node, command, args) {
-  if (/\.(ts|mts|mjs|js)$/.test(command)) return [node, [resolve(root, command), ...args]];
+  if (/\.(ts|mts|mjs|js)$/.test(command)) return [node, ["--", resolve(root, command), ...args]];
   const tool = join(root, "node_modules", ".bin", command);
   if (!existsSync(tool)) {
     throw new SetupError(`${command} is neither a script nor a tool in node_modules/.bin.`);
   }
   // By hand rather than by its first line, which would take the Node.js that PATH finds.
-  return startsWithNode(tool) ? [node, [realpathSync(tool), ...args]] : [tool, args];
+  return startsWithNode(tool) ? [node, ["--", realpathSync(tool), ...args]] : [tool, args];
 }
 
 /** PATH with the chosen Node.js and the tree's tools first. */

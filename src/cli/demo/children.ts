@@ -36,8 +36,8 @@ const ENTRY = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "../main.ts" : "../main.js", import.meta.url),
 );
 
-/** Arguments after `node` that run the `evergrant` command. */
-export const evergrantCommand = (...args: readonly string[]): string[] => [ENTRY, ...args];
+/** Arguments after `node` that run the `evergrant` command; `--` keeps Node.js from reading `--env-file`. */
+export const evergrantCommand = (...args: readonly string[]): string[] => ["--", ENTRY, ...args];
 
 export function startDemoChild(options: ChildOptions): DemoChild {
   // The pipe to its stdin stays open for as long as this process lives: `--with-parent` sees it end.
