@@ -77,7 +77,12 @@ export class Rotations {
 
   applied(turn: Turn, agent: string, generation: number): void {
     for (const delivery of this.#deliveries) {
-      if (delivery.published === undefined || delivery.generation > generation) continue;
+      if (delivery.generation > generation) continue;
+      if (delivery.published === undefined) {
+        // Faster than the store's own answer: counted when that is in.
+        delivery.lastAck = turn.now.mono;
+        continue;
+      }
       delivery.missing.delete(agent);
       if (delivery.waiting.delete(agent)) {
         delivery.applied += 1;
