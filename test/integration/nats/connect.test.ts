@@ -14,6 +14,7 @@ import { permissionsOf } from "../../../src/protocol/permissions.ts";
 import { durationMs, seconds } from "../../../src/protocol/time.ts";
 import { systemClock } from "../../../src/runtime/system-clock.ts";
 import { startNats, type TestServer } from "../../support/servers.ts";
+import { makeTls } from "../../support/tls.ts";
 
 const id = { tenant: "t", job: "j" };
 const brokers: Broker[] = [];
@@ -139,6 +140,46 @@ describe("the first connect", () => {
         open(options(server.url, { access, startTimeout: durationMs(300) })),
       );
       expect(error.code).toBe("START_TIMEOUT");
+    }
+    await server.kill();
+  });
+});
+
+describe("TLS", () => {
+  it("serves by files and by PEM text, wants the client's certificate, and refuses a stranger's authority", async () => {
+    const files = makeTls();
+    const server = await startNats({ tls: files, verifyClients: true });
+    const config = {
+      caFile: files.caFile,
+      certFile: files.clientCertFile,
+      keyFile: files.clientKeyFile,
+    };
+    const byFile = await open(
+      options(server.url, {
+        access: accessFromConfig(
+          natsConfigSchema.parse({ servers: [server.url], tls: config }),
+          "/",
+        ),
+      }),
+    );
+    expect(byFile.connected()).toBe(true);
+    const pem = (path: string) => readFileSync(path, "utf8");
+    const text = {
+      servers: [server.url],
+      caPem: pem(files.caFile),
+      certPem: pem(files.clientCertFile),
+      keyPem: pem(files.clientKeyFile),
+    };
+    const byText = await open(options(server.url, { access: accessFromBroker(text) }));
+    expect(byText.connected()).toBe(true);
+    const bare = { servers: text.servers, caPem: text.caPem };
+    const stranger = { ...text, caPem: pem(makeTls().caFile) };
+    for (const access of [bare, stranger]) {
+      const refused = options(server.url, {
+        access: accessFromBroker(access),
+        startTimeout: durationMs(600),
+      });
+      expect((await failure(open(refused))).code).toBe("START_TIMEOUT");
     }
     await server.kill();
   });
