@@ -1,20 +1,17 @@
 /** A real KDC and a real kerberised HDFS, with Hadoop's own client on the other side. */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { readTokenStorage } from "../../src/protocol/hadoop/token-storage.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/runtime/system-clock.ts";
-import { type Agent, startAgent } from "../../src/worker-agent/agent.ts";
-import { startJobRig } from "../support/job-rig.ts";
+import { eventually } from "../support/eventually.ts";
+import { type JobRig, startJobRig } from "../support/job-rig.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { FS_SHELL, startHdfs, type TestHdfs } from "./support/hdfs.ts";
 import { startRealm, type TestRealm } from "./support/kdc.ts";
+import { HADOOP_TIMING, tokenAgent, watchForEmptiness } from "./support/token-agent.ts";
 
 const RENEW_MS = 12_000;
 const MAX_MS = 36_000;
-/** Calls to a NameNode may take longer than the short leases of other tests allow. */
-const TIMING = "timing: {beatSec: 1, lostSec: 4, reconcileSec: 2, retryFirstSec: 1}";
 
 let nats: TestServer;
 let redis: TestServer;
@@ -32,41 +29,30 @@ afterAll(async () => {
   await realm?.remove();
 });
 
-/** One provider with one NameNode, as YAML. */
-const lake = (more = ""): string =>
-  `  - {name: lake, kind: hadoop, callTimeoutSec: 10, principal: etl@A.TEST, keytab: ${keytab}, krb5Config: ${realm.krb5Config}, services: [{name: nn, kind: webhdfs, url: "${hdfs.nameNodes[0]?.webUrl}"${more}}]}`;
-
-async function tokenAgent(joinFile: string): Promise<{ agent: Agent; tokenFile: string }> {
-  const dir = mkdtempSync(join(tmpdir(), "evergrant-agent-"));
-  const tokenFile = join(dir, "tokens");
-  const agent = await startAgent({
-    joinFile,
-    config: {
-      stateDir: join(dir, "state"),
-      receivers: [{ kind: "hadoop-token-file", provider: "lake", path: tokenFile }],
-    },
-  });
-  onTestFinished(async () => {
-    await agent.close();
-    rmSync(dir, { recursive: true, force: true });
-  });
-  await agent.ready(30_000);
-  return { agent, tokenFile };
+interface LakeOptions {
+  /** Default `etl`. */
+  readonly user?: string;
+  /** Further fields of the service. */
+  readonly more?: string;
 }
 
-const identifiers = (tokenFile: string): string[] =>
-  [...readTokenStorage(readFileSync(tokenFile)).tokens.values()].map(({ identifier }) =>
-    Buffer.from(identifier).toString("hex"),
-  );
+/** A job with one provider, `lake`, of one NameNode. */
+async function job({ user = "etl", more = "" }: LakeOptions = {}): Promise<JobRig> {
+  const path = user === "etl" ? keytab : await realm.keytab(`${user}.keytab`, `${user}@A.TEST`);
+  const service = `{name: nn, kind: webhdfs, url: "${hdfs.nameNodes[0]?.webUrl}"${more}}`;
+  const provider = `  - {name: lake, kind: hadoop, callTimeoutSec: 10, principal: ${user}@A.TEST, keytab: ${path}, krb5Config: ${realm.krb5Config}, services: [${service}]}`;
+  return startJobRig({ nats, redis, yaml: HADOOP_TIMING, providers: [provider] });
+}
 
 describe("HDFS RPC with a token file alone", () => {
   test("lists, writes and reads past the first token's maximum lifetime, and is refused once the job has ended", async () => {
-    const rig = await startJobRig({ nats, redis, yaml: TIMING, providers: [lake()] });
+    const rig = await job();
     const coordinator = await rig.coordinator();
     await coordinator.ready();
-    const { tokenFile } = await tokenAgent(coordinator.joinFile);
+    const agent = await tokenAgent(coordinator.joinFile);
+    const { tokenFile } = agent;
     const begun = systemClock.now().mono;
-    const seen = new Set(identifiers(tokenFile));
+    const seen = new Set(agent.identifiers());
     const content = join(hdfs.dir, "content.txt");
     let rounds = 0;
     while (systemClock.now().mono - begun < MAX_MS + RENEW_MS) {
@@ -79,7 +65,7 @@ describe("HDFS RPC with a token file alone", () => {
       expect(list.stdout).toMatch(new RegExp(`etl .* ${file}\n`));
       const read = await hdfs.withTokens(tokenFile, FS_SHELL, "-cat", file);
       expect(read, read.stderr).toMatchObject({ status: 0, stdout: `round ${rounds}` });
-      for (const identifier of identifiers(tokenFile)) seen.add(identifier);
+      for (const identifier of agent.identifiers()) seen.add(identifier);
     }
     expect(rounds).toBeGreaterThan(3);
     expect(seen.size).toBeGreaterThan(1);
@@ -89,8 +75,88 @@ describe("HDFS RPC with a token file alone", () => {
     const refused = await hdfs.withTokens(kept, FS_SHELL, "-ls", "/");
     expect(refused.status).not.toBe(0);
     expect(refused.stderr).toMatch(/InvalidToken|can't be found in cache/);
-    expect(realm.clients()).toEqual(
-      new Set([...realm.clients()].filter((who) => /^(etl|nn|dn|HTTP)\b/.test(who))),
-    );
+    const servers = [...realm.clients()].filter((who) => /^(nn|dn|HTTP)\//.test(who));
+    expect(realm.clients()).toEqual(new Set([...servers, "etl@A.TEST"]));
+  });
+
+  test("acts as the proxy user, whose name is on the file", async () => {
+    const rig = await job({ more: ", doAs: alice" });
+    const coordinator = await rig.coordinator();
+    await coordinator.ready();
+    const { tokenFile } = await tokenAgent(coordinator.joinFile);
+    const content = join(hdfs.dir, "of-alice.txt");
+    writeFileSync(content, "hers");
+    await hdfs.withTokens(tokenFile, FS_SHELL, "-put", content, "/of-alice");
+    const { stdout } = await hdfs.withTokens(tokenFile, FS_SHELL, "-ls", "/of-alice");
+    expect(stdout).toMatch(/alice .* \/of-alice\n/);
+    await coordinator.end();
+  });
+
+  test("a proxy user that the cluster does not allow is denied, and the coordinator says so and goes on", async () => {
+    const rig = await job({ user: "mallory", more: ", doAs: alice" });
+    const coordinator = await rig.coordinator();
+    await eventually(() => rig.logs.some((line) => line.includes("ISSUER_DENIED")));
+    await coordinator.end();
+  });
+});
+
+describe("the KDC", () => {
+  test("is asked by the coordinator only, as often with 50 agents as with 1", async () => {
+    const asked: number[] = [];
+    for (const agents of [1, 50]) {
+      const before = realm.requestsOf("etl@A.TEST");
+      const rig = await job();
+      const coordinator = await rig.coordinator();
+      await coordinator.ready();
+      const joined = await Promise.all(Array.from({ length: agents }, () => rig.agent()));
+      const ends = (): number[] => joined.map((agent) => agent.current("lake")?.expiresAt ?? 0);
+      await eventually(() => !ends().includes(0));
+      const first = Math.max(...ends());
+      await eventually(() => ends().every((end) => end > first));
+      await coordinator.end();
+      asked.push(realm.requestsOf("etl@A.TEST") - before);
+    }
+    expect(asked[0]).toBeGreaterThan(0);
+    expect(asked[1]).toBe(asked[0]);
+  });
+
+  test("may be away while a ticket ends: the login is tried again, and nobody is without a token", async () => {
+    const user = "brief";
+    const rig = await job({ user });
+    await realm.admin("-q", `modprinc -maxlife 20seconds ${user}@A.TEST`);
+    const coordinator = await rig.coordinator();
+    await coordinator.ready();
+    const agent = await tokenAgent(coordinator.joinFile);
+    const gap = watchForEmptiness(agent);
+    const logins = realm.requestsOf(`${user}@A.TEST`);
+    await realm.stop();
+    await eventually(() => rig.logs.some((line) => line.includes("ISSUER_UNAVAILABLE")));
+    await realm.start();
+    await eventually(() => realm.requestsOf(`${user}@A.TEST`) > logins);
+    await agent.rewritten(2);
+    expect(gap.stop()).toBe(0);
+    const list = await hdfs.withTokens(agent.tokenFile, FS_SHELL, "-ls", "/");
+    expect(list, list.stderr).toMatchObject({ status: 0 });
+    await coordinator.end();
+  });
+});
+
+describe("the NameNode", () => {
+  test("killed and restarted, still knows the token, which is renewed in place without a gap", async () => {
+    const [nameNode] = hdfs.nameNodes;
+    const rig = await job();
+    const coordinator = await rig.coordinator();
+    await coordinator.ready();
+    const agent = await tokenAgent(coordinator.joinFile);
+    const gap = watchForEmptiness(agent);
+    const before = agent.identifiers();
+    await nameNode?.kill();
+    await nameNode?.start();
+    await agent.rewritten(2);
+    expect(gap.stop()).toBe(0);
+    expect(agent.identifiers()).toEqual(before);
+    const list = await hdfs.withTokens(agent.tokenFile, FS_SHELL, "-ls", "/");
+    expect(list, list.stderr).toMatchObject({ status: 0 });
+    await coordinator.end();
   });
 });

@@ -28,8 +28,8 @@ export interface TestRealm {
   keytab(file: string, ...principals: string[]): Promise<string>;
   /** One line of kadmin. */
   admin(...query: string[]): Promise<void>;
-  /** Requests that it has answered, refusals included. */
-  requests(): { readonly logins: number; readonly tickets: number };
+  /** Requests of this principal that it has answered, refusals included. */
+  requestsOf(principal: string): number;
   /** Whom it has issued tickets for. */
   clients(): ReadonlySet<string>;
   stop(): Promise<void>;
@@ -89,10 +89,11 @@ export async function startRealm(name: string, options: RealmOptions = {}): Prom
       if (status !== 0) throw new Error(`kadmin.local: ${stdout}${stderr}`);
       return path;
     },
-    requests: () => ({
-      logins: log().match(/ AS_REQ .* (ISSUE|NEEDED_PREAUTH|\w+): /g)?.length ?? 0,
-      tickets: log().match(/ TGS_REQ /g)?.length ?? 0,
-    }),
+    requestsOf: (principal) =>
+      log()
+        .split("\n")
+        .filter((line) => / (AS|TGS)_REQ /.test(line) && line.includes(` ${principal} for `))
+        .length,
     clients: () =>
       new Set([...log().matchAll(/ISSUE: .*}, (\S+) for /g)].map(([, who]) => who ?? "")),
     async stop() {
