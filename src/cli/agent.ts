@@ -27,7 +27,7 @@ interface AgentOptions {
   readonly readyTimeout?: DurationMs;
   readonly exec?: boolean;
   readonly withParent?: boolean;
-  readonly logLevel: "debug" | "info" | "warn" | "error";
+  readonly logLevel?: string;
   readonly json?: boolean;
 }
 
@@ -53,7 +53,10 @@ export function registerAgent(program: Command, io: CliIo, finish: Finish): void
     )
     .option("--exec", "start the command after -- once ready, with its environment")
     .option("--with-parent", "stop when the process that started this one ends")
-    .option("--log-level <level>", "debug, info, warn or error; JSON lines on stderr", "info")
+    .option(
+      "--log-level <level>",
+      "debug, info, warn or error; JSON lines on stderr (default: info, with --exec warn)",
+    )
     .option("--json", "print JSON for other programs, one document a line")
     .argument("[command...]", "with --exec: the consumer")
     .action(async (command: string[], options: AgentOptions) => {
@@ -115,7 +118,9 @@ async function run(command: readonly string[], options: AgentOptions, io: CliIo)
 async function start(options: AgentOptions, io: CliIo): Promise<Agent> {
   const { startAgent } = await import("../worker-agent/agent.ts");
   const { createLogger, LOG_LEVELS } = await import("../runtime/logger.ts");
-  const level = LOG_LEVELS.find((known) => known === options.logLevel);
+  // A consumer's terminal is the consumer's.
+  const wanted = options.logLevel ?? (options.exec === true ? "warn" : "info");
+  const level = LOG_LEVELS.find((known) => known === wanted);
   if (level === undefined) {
     throw new EvergrantError("CONFIG_INVALID", "--log-level: expected debug, info, warn or error");
   }

@@ -51,7 +51,9 @@ function shell(under: string): string[] {
 
 interface Terminal {
   readonly child: ChildProcess;
+  /** All that it shows. */
   output(): string;
+  stdout(): string;
   /** Ctrl-C: to the whole foreground group. Resolves with the exit code. */
   interrupt(): Promise<number | null>;
   readonly ended: Promise<number | null>;
@@ -90,15 +92,19 @@ function terminal(script: string, cwd = dir, prelude = PRELUDE): Terminal {
     },
   });
   let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding("utf8").on("data", (chunk: string) => {
-      output += chunk;
-    });
-  }
+  let stdout = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+    output += chunk;
+    stdout += chunk;
+  });
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+    output += chunk;
+  });
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   const opened: Terminal = {
     child,
     output: () => output,
+    stdout: () => stdout,
     ended,
     async interrupt() {
       signal(child, "SIGINT");
@@ -118,12 +124,12 @@ function signal(child: ChildProcess, name: NodeJS.Signals): void {
   }
 }
 
-/** Runs a script to its end and expects that it is a good one. */
+/** Runs a script to its end, expects that it is a good one, and returns what it printed. */
 async function run(script: string): Promise<string> {
-  const { ended, output } = terminal(script);
+  const { ended, output, stdout } = terminal(script);
   const code = await ended;
   expect(code, `${script}\n${output()}`).toBe(0);
-  return output();
+  return stdout();
 }
 
 /** Waits for a line; a terminal that ends before fails with what it said. */
@@ -131,8 +137,6 @@ async function says(opened: Terminal, text: string): Promise<void> {
   await eventually(() => opened.output().includes(text) || opened.child.exitCode !== null);
   expect(opened.output()).toContain(text);
 }
-
-const identity = (output: string): unknown => JSON.parse(output.slice(output.indexOf("{")));
 
 describe("README.md", () => {
   it("names scripts that there are", () => {
@@ -188,19 +192,24 @@ describe("README.md", () => {
     await says(agent, "ready: lake by aws-container");
 
     const caller = { Arn: expect.stringContaining("arn:aws:sts::123456789012:assumed-role/lake/") };
-    expect(identity(await run(clientBlock))).toMatchObject(caller);
-    expect(identity(await run(execBlock))).toMatchObject(caller);
+    expect(JSON.parse(await run(clientBlock))).toMatchObject(caller);
+    expect(JSON.parse(await run(execBlock))).toMatchObject(caller);
 
     const before = JSON.parse(await run("evergrant status --json"));
     await coordinator.interrupt();
     // "Agents go on serving."
-    expect(identity(await run(clientBlock))).toMatchObject(caller);
+    expect(JSON.parse(await run(clientBlock))).toMatchObject(caller);
     coordinator = terminal(coordinatorBlock);
     await says(coordinator, "ready: every credential is obtained");
     const after = JSON.parse(await run("evergrant status --json"));
     expect(after.term).toBeGreaterThan(before.term);
     expect(after.providers[0].issuerCalls).toBe(before.providers[0].issuerCalls);
 
+    // The agent comes back by itself.
+    await eventually(async () => {
+      const { agents } = JSON.parse(await run("evergrant agents --json"));
+      return agents.some(({ state }: { state: string }) => state === "live");
+    });
     const [, , rotate = "", ...rest] = operatorBlock.split("\n");
     expect(rotate).toContain("rotate");
     const operated = await run(operatorBlock);
