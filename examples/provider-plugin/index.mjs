@@ -12,6 +12,7 @@
  * The broker answers {"material": {…}, "expiresAt": "2026-01-01T00:00:00Z"}.
  */
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 
 /** An error that evergrant can class. Its text is shown, so it holds nothing secret. */
 class ProviderError extends Error {
@@ -93,7 +94,9 @@ async function obtain({ url, tokenFile }, context) {
 export const provider = {
   kind: "evergrant-provider-token-url",
   options,
-  create(configured, services) {
+  create(given, services) {
+    // Relative paths are relative to the configuration's folder.
+    const configured = { ...given, tokenFile: resolve(services.baseDir, given.tokenFile) };
     services.log("info", "credentials come from a URL", { host: new URL(configured.url).host });
     return {
       credentialKind: configured.credentialKind,
