@@ -32,6 +32,7 @@ export function startProviders(
       job: config.job,
       clock: services.clock,
       random: services.random,
+      baseDir: config.baseDir,
       workDir: join(services.runDir, "providers", name),
       log: (level, message, facts) => services.log(level, message, { provider: name, ...facts }),
     });

@@ -244,6 +244,24 @@ describe("aws-sts", () => {
     await provider.obtain(countingContext({ freshIdentity: true }));
   });
 
+  test("paths are relative to the configuration's folder", async () => {
+    const profile = { profile: "base", credentialsFile: "credentials", configFile: "./config" };
+    await writeFile(
+      bench.path("policy.json"),
+      '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}',
+    );
+    const roleArn = ROLE;
+    const webIdentityTokenFile = "token";
+    for (const options of [
+      assumeRole({ base: profile, policyFile: "policy.json" }),
+      assumeRole({ base: { webIdentity: { roleArn, tokenFile: "token" } } }),
+      { action: "AssumeRoleWithWebIdentity", roleArn, webIdentityTokenFile },
+      { action: "GetSessionToken", base: profile },
+    ]) {
+      await providerOf(bench, options).obtain(countingContext());
+    }
+  });
+
   test("a missing token file or profile costs no request", async () => {
     const web = { roleArn: ROLE, webIdentityTokenFile: bench.path("none") };
     const noToken = providerOf(bench, { action: "AssumeRoleWithWebIdentity", ...web });

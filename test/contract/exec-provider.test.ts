@@ -1,5 +1,5 @@
 /** Provider `exec` against commands: small scripts that run under this Node. */
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -200,6 +200,19 @@ describe("exec", () => {
     const error = await failureOf(provider.obtain(countingContext()));
     expect(error.code).toBe("PROVIDER_INPUT_MISSING");
     expect(error.details).toMatchObject({ reason: "ENOENT" });
+  });
+
+  test("paths are relative to the configuration's folder, in which the command runs", async () => {
+    await mkdir(join(bench.dir, "bin"));
+    const told = JSON.stringify({ ...GOOD, attributes: { where: "PLACE" } });
+    const program = join(bench.dir, "bin", "login");
+    await writeFile(program, `#!/bin/sh\ncat <<END | sed "s|PLACE|$PWD|"\n${told}\nEND\n`);
+    await chmod(program, 0o755);
+    const where = async (more: object) =>
+      (await bench.provider({ command: ["./bin/login"], ...more }).obtain(countingContext()))
+        .attributes["where"];
+    expect(await where({})).toBe(bench.dir);
+    expect(await where({ cwd: "bin" })).toBe(join(bench.dir, "bin"));
   });
 
   test("no shell reads the arguments", async () => {

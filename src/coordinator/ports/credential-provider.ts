@@ -51,6 +51,8 @@ export interface ProviderServices {
   readonly job: string;
   readonly clock: Clock;
   readonly random: Random;
+  /** Absolute: the configuration's folder, which relative paths in the options are relative to. */
+  readonly baseDir: string;
   /** A private folder (0700) for caches, made on first use. */
   readonly workDir: string;
   log(level: "info" | "warn", message: string, facts?: Readonly<Record<string, unknown>>): void;

@@ -84,6 +84,7 @@ export function recordingServices(workDir: string, logged: unknown[]): ProviderS
     job: "etl",
     clock: systemClock,
     random: systemRandom,
+    baseDir: workDir,
     workDir,
     log: (level, message, facts) => void logged.push({ level, message, facts }),
   };

@@ -56,6 +56,7 @@ function provider(fakes: readonly FakeService[], options: Record<string, unknown
     job: "etl",
     clock,
     random: systemRandom,
+    baseDir: "/nowhere",
     workDir: "/nowhere",
     log: () => undefined,
   });

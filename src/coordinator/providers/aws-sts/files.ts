@@ -1,11 +1,48 @@
 /** Files that an attempt reads anew each time: the OIDC token and the session policy. */
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import { Secret } from "../../../protocol/secret.ts";
-import { policyText } from "./options.ts";
+import { type AwsStsOptions, policyText } from "./options.ts";
 
 /** What STS takes as WebIdentityToken. */
 const TOKEN_LENGTH = { min: 4, max: 20_000 } as const;
+
+/** The options with every path in them absolute. */
+export function pathsFrom(baseDir: string, options: AwsStsOptions): AwsStsOptions {
+  const at = <Key extends string>(key: Key, path: string | undefined) =>
+    (path === undefined ? {} : { [key]: resolve(baseDir, path) }) as { [K in Key]?: string };
+  if (options.action === "AssumeRoleWithWebIdentity") {
+    const { webIdentityTokenFile: file } = options;
+    return {
+      ...options,
+      webIdentityTokenFile: resolve(baseDir, file),
+      ...at("policyFile", options.policyFile),
+    };
+  }
+  const { base } = options;
+  if (base === undefined) {
+    return options.action === "AssumeRole"
+      ? { ...options, ...at("policyFile", options.policyFile) }
+      : options;
+  }
+  const found =
+    "webIdentity" in base
+      ? {
+          webIdentity: {
+            ...base.webIdentity,
+            tokenFile: resolve(baseDir, base.webIdentity.tokenFile),
+          },
+        }
+      : {
+          ...base,
+          ...at("credentialsFile", base.credentialsFile),
+          ...at("configFile", base.configFile),
+        };
+  return options.action === "AssumeRole"
+    ? { ...options, base: found, ...at("policyFile", options.policyFile) }
+    : { ...options, base: found };
+}
 
 async function read(path: string, what: string, signal: AbortSignal): Promise<string> {
   try {

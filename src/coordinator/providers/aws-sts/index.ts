@@ -20,7 +20,7 @@ import {
 } from "./assemble.ts";
 import { BaseCredentials } from "./base-credentials.ts";
 import { callSts, type StsCall, type StsSigner } from "./client.ts";
-import { readPolicyFile, readTokenFile } from "./files.ts";
+import { pathsFrom, readPolicyFile, readTokenFile } from "./files.ts";
 import { type AwsStsOptions, awsStsOptionsSchema } from "./options.ts";
 
 /** STS refuses a longer session where a role's session assumes the next role. */
@@ -37,7 +37,8 @@ class AwsStsProvider implements CredentialProvider {
   readonly #offset = { ms: 0 };
   #warnedOfChain = false;
 
-  constructor(options: AwsStsOptions, services: ProviderServices) {
+  constructor(given: AwsStsOptions, services: ProviderServices) {
+    const options = pathsFrom(services.baseDir, given);
     this.#options = options;
     this.#services = services;
     const base = options.action === "AssumeRoleWithWebIdentity" ? undefined : options.base;

@@ -3,6 +3,7 @@
  * issuers that have no provider. See docs/providers/exec.md for the forms and the exit codes.
  */
 import { readFile, stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { AWS_SESSION, GOOGLE_TOKEN, HADOOP_TOKENS } from "../../../protocol/credential.ts";
 import { type ErrorCode, EvergrantError } from "../../../protocol/errors.ts";
 import { Secret } from "../../../protocol/secret.ts";
@@ -38,7 +39,8 @@ class ExecProvider implements CredentialProvider {
   readonly #options: ExecOptions;
   readonly #services: ProviderServices;
 
-  constructor(options: ExecOptions, services: ProviderServices) {
+  constructor(given: ExecOptions, services: ProviderServices) {
+    const options = pathsFrom(services.baseDir, given);
     const ofOutput = options.output === "json" ? AWS_SESSION : HADOOP_TOKENS;
     this.credentialKind = options.credentialKind ?? ofOutput;
     const remaining = options.minRemainingSec ?? MIN_REMAINING_SEC[this.credentialKind];
@@ -113,6 +115,19 @@ class ExecProvider implements CredentialProvider {
     const { tokens, expiresAt } = parseHadoopTokenFile(bytes);
     return { material: new Secret(tokens), expiresAt, attributes: {} };
   }
+}
+
+/** The options with every path in them absolute. A program without a slash is looked up on the PATH. */
+function pathsFrom(baseDir: string, options: ExecOptions): ExecOptions {
+  const { command, output, cwd } = options;
+  const [program = "", ...args] = command;
+  return {
+    ...options,
+    command: [program.includes("/") ? resolve(baseDir, program) : program, ...args],
+    output:
+      output === "json" ? output : { hadoopTokenFile: resolve(baseDir, output.hadoopTokenFile) },
+    cwd: resolve(baseDir, cwd ?? "."),
+  };
 }
 
 /** Tells one writing of a file from the next; undefined where there is none. */

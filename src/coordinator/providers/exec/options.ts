@@ -6,7 +6,9 @@ export const execOptionsSchema = z.strictObject({
     .array(z.string(), { error: "expected a list: the program and its arguments" })
     .min(1, "expected the program and its arguments")
     .refine((argv) => argv[0] !== "", "expected a program first")
-    .describe("The program and its arguments. No shell reads them."),
+    .describe(
+      "The program and its arguments. No shell reads them. `./x` is found from the configuration's folder.",
+    ),
   credentialKind: z
     .string()
     .min(1)
@@ -37,7 +39,7 @@ export const execOptionsSchema = z.strictObject({
     .array(z.string())
     .default([])
     .describe("Names of the coordinator's own variables that the command gets, too."),
-  cwd: z.string().min(1).optional().describe("Folder to run in. Default: the coordinator's."),
+  cwd: z.string().min(1).optional().describe("Folder to run in. Default: the configuration's."),
   minRemainingSec: z
     .number()
     .min(0)
