@@ -14,7 +14,7 @@ import { composeAgent, type JoinFrom } from "./compose.ts";
 import { type AgentConfigInput, checkReceiverOptions, parseAgentConfig } from "./config.ts";
 import type { AgentHealth } from "./core/health.ts";
 import { type ConventionSpec, receiverIdOf } from "./core/settings.ts";
-import { agentMetrics } from "./metrics.ts";
+import { type AgentMetrics, agentMetrics } from "./metrics.ts";
 import { BUILT_IN_RECEIVERS } from "./receivers/built-in.ts";
 import { loadReceiverFactory } from "./receivers/load-receiver.ts";
 
@@ -74,6 +74,7 @@ export async function startAgent(options: StartAgentOptions = {}): Promise<Agent
       own,
     );
   }
+  let metrics: AgentMetrics | undefined;
   const stateDir = config.stateDir === undefined ? undefined : resolve(configDir, config.stateDir);
   const composed = await composeAgent({
     from: joinFrom(options),
@@ -96,6 +97,7 @@ export async function startAgent(options: StartAgentOptions = {}): Promise<Agent
         random,
         stateDir,
         log: (level, message, facts) => logger[level](facts, message),
+        observe: (receiver, request) => metrics?.observe(receiver, request),
         load,
         optionsOf: (receiver) => given.get(receiver),
       }),
@@ -103,7 +105,7 @@ export async function startAgent(options: StartAgentOptions = {}): Promise<Agent
 
   let status: StatusServer | undefined;
   if (config.status !== undefined) {
-    const metrics = agentMetrics(composed.health);
+    metrics = agentMetrics(composed.health);
     composed.listen(metrics.hear);
     try {
       status = await startStatusServer({

@@ -1,13 +1,20 @@
 /** The agent's metrics, made only where they are served. Values are read at each scrape. */
-import { Counter, Gauge, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { News } from "./core/events.ts";
 import type { AgentHealth } from "./core/health.ts";
+import type { ReceiverSpec } from "./core/settings.ts";
+import type { ConsumerRequest } from "./ports/credential-receiver.ts";
 
 export interface AgentMetrics {
   readonly registry: Registry;
   /** Counts what is told. */
   hear(news: News): void;
+  /** Counts a consumer's request to a receiver. */
+  observe(receiver: ReceiverSpec, request: ConsumerRequest): void;
 }
+
+/** In seconds. The bounds are where client SDKs change their ways: 5, 10, 15 and 16 minutes. */
+const LIFE_BUCKETS = [0, 60, 300, 600, 900, 960, 1800, 3600, 7200, 14_400, 43_200];
 
 export function agentMetrics(health: () => AgentHealth): AgentMetrics {
   const registry = new Registry();
@@ -24,8 +31,8 @@ export function agentMetrics(health: () => AgentHealth): AgentMetrics {
       },
     });
   new Gauge({
-    name: "evergrant_agent_runway_seconds",
-    help: "Remaining life of the credential that is held, 0 when there is none",
+    name: "evergrant_runway_seconds",
+    help: "Remaining life of the credential that is served, 0 when there is none",
     labelNames: ["provider"],
     registers,
     collect() {
@@ -63,8 +70,27 @@ export function agentMetrics(health: () => AgentHealth): AgentMetrics {
     labelNames: ["outcome"],
     registers,
   });
+  const requests = new Counter({
+    name: "evergrant_agent_requests_total",
+    help: "Requests of consumers, by outcome and client; the agent's own are `probe`",
+    labelNames: ["kind", "provider", "outcome", "client"],
+    registers,
+  });
+  const life = new Histogram({
+    name: "evergrant_agent_served_life_seconds",
+    help: "Remaining life of what consumers were answered with",
+    labelNames: ["kind", "provider"],
+    buckets: LIFE_BUCKETS,
+    registers,
+  });
   return {
     registry,
+    observe({ kind, provider }, { outcome, client, remaining }) {
+      requests.inc({ kind, provider, outcome, client });
+      if (outcome === "served" && remaining !== undefined) {
+        life.observe({ kind, provider }, remaining / 1000);
+      }
+    },
     hear(news) {
       switch (news.kind) {
         case "refused":

@@ -131,11 +131,16 @@ describe("startAgent", () => {
     await coordinator.publish(1, [coordinator.awsSession("lake", 1)]);
     await agent.ready(10_000);
     expect((await get("/readyz")).status).toBe(200);
+    await accessKey(agent);
     await coordinator.store(new Uint8Array([1, 2, 3]));
     await eventually(() => agent.health().refused["MESSAGE_FORGED"] === 1);
     const metrics = await (await get("/metrics")).text();
     for (const line of [
-      /evergrant_agent_runway_seconds\{provider="lake"\} 35\d\d/,
+      /evergrant_runway_seconds\{provider="lake"\} 35\d\d/,
+      /requests_total\{kind="aws-container",provider="lake",outcome="served",client="other"\} 1/,
+      /requests_total\{kind="aws-container",provider="lake",outcome="probe",client="\w+"\} 1/,
+      /served_life_seconds_bucket\{le="1800",kind="aws-container",provider="lake"\} 0/,
+      /served_life_seconds_bucket\{le="3600",kind="aws-container",provider="lake"\} 1/,
       /evergrant_agent_generation 1/,
       /evergrant_agent_term 100/,
       /evergrant_agent_refused_total\{code="MESSAGE_FORGED"\} 1/,

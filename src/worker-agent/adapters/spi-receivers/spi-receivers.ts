@@ -12,6 +12,7 @@ import type { Clock, Random } from "../../../protocol/time.ts";
 import type { ReceiverSpec } from "../../core/settings.ts";
 import type {
   ConsumerEnvironment,
+  ConsumerRequest,
   CredentialReceiver,
   CredentialReceiverFactory,
 } from "../../ports/credential-receiver.ts";
@@ -29,6 +30,8 @@ export interface SpiReceiversOptions {
     message: string,
     facts: Readonly<Record<string, unknown>>,
   ) => void;
+  /** Hears of each request that a consumer makes to a receiver. Absent: nobody counts. */
+  readonly observe?: ((receiver: ReceiverSpec, request: ConsumerRequest) => void) | undefined;
   /** The factory of a kind. @throws PLUGIN_UNUSABLE */
   readonly load: (kind: string) => Promise<CredentialReceiverFactory>;
   /** The configured options of a receiver, by its id; undefined: none were given. */
@@ -56,7 +59,7 @@ export function spiReceivers(options: SpiReceiversOptions): SpiReceivers {
     const factory = await options.load(spec.kind);
     // A receiver that failed to start is made anew: half of it may be there.
     workDir ??= mkdtemp(join(tmpdir(), "evergrant-agent-"));
-    const { tenant, job, agent, clock, random, stateDir } = options;
+    const { tenant, job, agent, clock, random, stateDir, observe } = options;
     const parsed = factory.options.safeParse(options.optionsOf(id) ?? {});
     if (!parsed.success) {
       const paths = parsed.error.issues.map((issue) => issue.path.join(".") || "(root)");
@@ -71,6 +74,9 @@ export function spiReceivers(options: SpiReceiversOptions): SpiReceivers {
       stateDir,
       provider: spec.provider,
       workDir: await workDir,
+      ...(observe === undefined
+        ? {}
+        : { observe: (request: ConsumerRequest) => observe(spec, request) }),
       log: (level, message, facts = {}) => options.log(level, message, { receiver: id, ...facts }),
     });
     try {
