@@ -8,5 +8,6 @@ export const BUILT_IN_PROVIDERS: Readonly<
 > = {
   "aws-sts": async () => erased((await import("./aws-sts/index.ts")).awsStsProvider),
   exec: async () => erased((await import("./exec/index.ts")).execProvider),
+  "google-wif": async () => erased((await import("./google-wif/index.ts")).googleWifProvider),
   hadoop: async () => erased((await import("./hadoop/index.ts")).hadoopProvider),
 };
