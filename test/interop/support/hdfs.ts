@@ -175,7 +175,9 @@ export async function startHdfs(options: HdfsOptions): Promise<TestHdfs> {
     clientConf,
     async activate(id) {
       const main = "org.apache.hadoop.hdfs.tools.DFSHAAdmin";
-      await must(hdfs.asSuperuser(main, "-ns", NAMESERVICE, "-transitionToActive", id));
+      // By force: the other one may be dead, and can't be asked whether it has given up.
+      const args = ["-ns", NAMESERVICE, "-transitionToActive", "--forceactive", id];
+      await must(hdfs.asSuperuser(main, ...args));
     },
     withTokens: (tokenFile, main, ...args) =>
       runProgram("java", [...java(clientConf, noKdc, "200m"), main, ...args], {

@@ -73,6 +73,7 @@ export function watchForEmptiness(agent: TokenAgent): { stop(): number } {
     cancel = systemClock.timer(every, look);
   };
   look();
+  onTestFinished(() => cancel());
   return {
     stop() {
       cancel();

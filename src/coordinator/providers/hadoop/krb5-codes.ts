@@ -8,8 +8,8 @@ import type { ErrorCode } from "../../../protocol/errors.ts";
 /** libkrb5's ERROR_TABLE_BASE_krb5: a protocol error n shows as BASE + n. */
 const BASE = -1765328384;
 
-/** Errors that are a step of a normal exchange: preauthentication wanted, answer too big for UDP. */
-const STEPS: ReadonlySet<number> = new Set([25, 52]);
+/** Steps of a normal exchange: preauthentication wanted, answer too big for UDP, no such ticket in the cache yet. */
+const STEPS: ReadonlySet<number> = new Set([25, 52, 141]);
 
 const CODE_OF: Readonly<Record<number, ErrorCode>> = {
   1: "ISSUER_DENIED", // client's entry has expired
@@ -36,6 +36,7 @@ const CODE_OF: Readonly<Record<number, ErrorCode>> = {
   154: "ISSUER_REQUEST_INVALID", // realm unknown to the configuration
   156: "ISSUER_UNAVAILABLE", // no KDC can be reached
   181: "PROVIDER_INPUT_MISSING", // no key in the keytab
+  195: "ISSUER_IDENTITY_REJECTED", // no credential cache
 };
 
 export interface KerberosVerdict {
@@ -46,7 +47,8 @@ export interface KerberosVerdict {
 
 /**
  * Judges a trace of an exchange that failed: by the last error number in it. Without one, a KDC that
- * has answered means that our key doesn't open the answer, and none that has means that it is away.
+ * was asked and has not answered is away; else what we have is no good: our key doesn't open the
+ * answer, or the ticket has ended, which the library finds out without asking.
  */
 export function judgeTrace(trace: string): KerberosVerdict {
   let last: number | undefined;
@@ -55,9 +57,8 @@ export function judgeTrace(trace: string): KerberosVerdict {
     if (number > 0 && number < 256 && !STEPS.has(number)) last = number;
   }
   if (last !== undefined) return { code: CODE_OF[last] ?? "ISSUER_UNAVAILABLE", krb5Code: last };
+  const asked = /\] [\d.]+: Sending request \(/.test(trace);
   const answered = /\] [\d.]+: Received answer \(/.test(trace);
-  return {
-    code: answered ? "ISSUER_IDENTITY_REJECTED" : "ISSUER_UNAVAILABLE",
-    krb5Code: undefined,
-  };
+  const code = asked && !answered ? "ISSUER_UNAVAILABLE" : "ISSUER_IDENTITY_REJECTED";
+  return { code, krb5Code: undefined };
 }

@@ -3,7 +3,7 @@
  * process's life and what its failures mean; refuses to know HTTP.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import { judgeTrace } from "./krb5-codes.ts";
@@ -27,7 +27,8 @@ export interface Negotiator {
 type Answer =
   | { readonly ready: true }
   | { readonly id: number; readonly token: string }
-  | { readonly id: number; readonly failure: "no-library" | "gss" };
+  | { readonly id: number; readonly failure: "no-library" }
+  | { readonly id: number; readonly failure: "gss"; readonly trace: string };
 
 interface Waiting {
   resolve(token: string): void;
@@ -62,16 +63,16 @@ export function openNegotiator(
   };
   const abort = (): void =>
     end(new EvergrantError("ISSUER_TIMEOUT", "Kerberos did not answer in time"));
-  const settle = async (answer: Answer): Promise<void> => {
+  const settle = (answer: Answer): void => {
     if ("ready" in answer) return;
     const asked = waiting.get(answer.id);
     waiting.delete(answer.id);
     if (asked === undefined) return;
     if ("token" in answer) asked.resolve(answer.token);
-    else asked.reject(await failure(answer.failure, traceFile));
+    else asked.reject(answer.failure === "gss" ? refused(answer.trace) : noLibrary());
   };
 
-  child.on("message", (answer: Answer) => void settle(answer));
+  child.on("message", settle);
   child.on("error", (cause) =>
     end(new EvergrantError("PROVIDER_FAILED", "the SPNEGO process can't be started", { cause })),
   );
@@ -94,12 +95,13 @@ export function openNegotiator(
   };
 }
 
-async function failure(kind: "no-library" | "gss", traceFile: string): Promise<EvergrantError> {
-  if (kind === "no-library") {
-    const message = "the optional package `kerberos` can't be loaded; install it with libkrb5";
-    return new EvergrantError("PLUGIN_UNUSABLE", message);
-  }
-  const { code, krb5Code } = judgeTrace(await readFile(traceFile, "utf8").catch(() => ""));
+function noLibrary(): EvergrantError {
+  const message = "the optional package `kerberos` can't be loaded; install it with libkrb5";
+  return new EvergrantError("PLUGIN_UNUSABLE", message);
+}
+
+function refused(trace: string): EvergrantError {
+  const { code, krb5Code } = judgeTrace(trace);
   const number = krb5Code === undefined ? "" : ` (Kerberos error ${krb5Code})`;
   return new EvergrantError(code, `no ticket for the server${number}`, {
     details: krb5Code === undefined ? {} : { krb5Code },

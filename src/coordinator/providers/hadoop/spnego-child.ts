@@ -4,6 +4,7 @@
  * waits for a KDC, so one process serves one login and is killed to end a call (docs/adr).
  * Asked over the IPC channel; ends when its parent does.
  */
+import { readFileSync, writeFileSync } from "node:fs";
 
 /** `spn` is host-based: `HTTP@nn1.example.com`. */
 interface Ask {
@@ -29,17 +30,33 @@ try {
   gssapi = undefined;
 }
 
+/** The library appends to this file; it is emptied for each ask, so that what it holds is of that one. */
+const traceFile = process.env["KRB5_TRACE"] ?? "";
+
 async function answer({ id, spn }: Ask): Promise<void> {
   try {
     if (gssapi === undefined) return void process.send?.({ id, failure: "no-library" });
+    writeFileSync(traceFile, "", { mode: 0o600 });
     const client = await gssapi.initializeClient(spn, { mechOID: gssapi.GSS_MECH_OID_SPNEGO });
     process.send?.({ id, token: await client.step("") });
   } catch {
     // The text is of no use to a program; the trace file has the codes.
-    process.send?.({ id, failure: "gss" });
+    process.send?.({ id, failure: "gss", trace: readTrace() });
   }
 }
 
-process.on("message", (ask: Ask) => void answer(ask));
+function readTrace(): string {
+  try {
+    return readFileSync(traceFile, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** One at a time, for the trace's sake; the library would hold most of it up anyway. */
+let last = Promise.resolve();
+process.on("message", (ask: Ask) => {
+  last = last.then(() => answer(ask));
+});
 process.on("disconnect", () => process.exit(0));
 process.send?.({ ready: true });
