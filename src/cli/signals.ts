@@ -1,4 +1,5 @@
 /** SIGINT and SIGTERM: the first asks, the second makes. */
+import { between, durationMs, type MonoMs } from "../protocol/time.ts";
 import type { CliIo } from "./io.ts";
 
 const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;
@@ -7,20 +8,23 @@ export type StopSignal = (typeof STOP_SIGNALS)[number];
 /** The shell's exit code of a process that a signal ended. */
 export const exitCodeOfSignal = (signal: StopSignal): number => (signal === "SIGINT" ? 130 : 143);
 
-/** Calls `first` at the first stop signal and `again` at each further one. Returns what takes it back. */
+/** One Ctrl-C may arrive twice: from the terminal, and forwarded by whoever started this process. */
+const SAME_KEYSTROKE = durationMs(500);
+
+/** Calls `first` at the first stop signal and `again` at each later one. Returns what takes it back. */
 export function onStop(
-  { signals }: Pick<CliIo, "signals">,
+  { signals, clock }: Pick<CliIo, "signals" | "clock">,
   first: (signal: StopSignal) => void,
   again: (signal: StopSignal) => void,
 ): () => void {
-  let asked = false;
+  let asked: MonoMs | undefined;
   const listeners = STOP_SIGNALS.map((name) => {
     const listener = (): void => {
-      if (asked) again(name);
-      else {
-        asked = true;
+      const now = clock.now().mono;
+      if (asked === undefined) {
+        asked = now;
         first(name);
-      }
+      } else if (between(asked, now) >= SAME_KEYSTROKE) again(name);
     };
     signals.on(name, listener);
     return { name, listener };
