@@ -243,6 +243,8 @@ function hold(turn: Turn, revision: number, record: LeaseRecord, since: MonoMs):
 function restartStores({ writer, publisher }: Core): void {
   writer.phase = "unread";
   writer.op = undefined;
+  // A write of a former term that is found stored proves nothing about this one.
+  writer.writing = undefined;
   publisher.op = undefined;
   publisher.revision = "unknown";
   publisher.published = undefined;
