@@ -1,0 +1,274 @@
+/** One coordinator: the real core under the real driver, on the simulated ports of one machine. */
+import type { JobState } from "../../src/coordinator/core/job-state.ts";
+import type { LeaseRecord } from "../../src/coordinator/core/lease-record.ts";
+import type { CoreSettings, ProviderSettings } from "../../src/coordinator/core/settings.ts";
+import type { LinkEvent } from "../../src/coordinator/ports/agent-link.ts";
+import type { CasRegister } from "../../src/coordinator/ports/cas-register.ts";
+import type { Issuer } from "../../src/coordinator/ports/issuer.ts";
+import type { RenewalQueue } from "../../src/coordinator/ports/renewal-queue.ts";
+import { type Driver, startDriver } from "../../src/coordinator/runtime/driver.ts";
+import type { Bundle } from "../../src/protocol/bundle.ts";
+import { EvergrantError } from "../../src/protocol/errors.ts";
+import { failure, success } from "../../src/protocol/outcome.ts";
+import { durationMs } from "../../src/protocol/time.ts";
+import type { VirtualQueue } from "../support/virtual-queue.ts";
+import type { SimNode } from "./sim-node.ts";
+import type { World } from "./world.ts";
+
+export const JOB = { tenant: "default", job: "etl" };
+
+export class SimCoordinator {
+  readonly node: SimNode;
+  driver: Driver | undefined;
+  holder = "";
+  /** Of its configuration when it started. */
+  digests: ReadonlyMap<string, string> = new Map();
+  emitLink: ((event: LinkEvent) => void) | undefined;
+  /** It came to its own end; nobody starts it again. */
+  over = false;
+  /** It is to start when the trouble that took it down is over. */
+  wanted = true;
+  #queue: VirtualQueue | undefined;
+  readonly #world: World;
+  #starts = 0;
+
+  constructor(world: World, node: SimNode) {
+    this.#world = world;
+    this.node = node;
+    node.onDoom = () => this.crash("at an effect");
+    node.onRan = () => world.leading(this);
+  }
+
+  get leads(): boolean {
+    const { node, driver } = this;
+    return node.alive && !node.paused && driver?.core().leadership.role === "leading";
+  }
+
+  start(): void {
+    const { node } = this;
+    const world = this.#world;
+    if (node.alive || this.over) return;
+    node.boot();
+    this.#starts += 1;
+    this.holder = `${node.name}-${this.#starts}`;
+    this.digests = new Map(world.config);
+    world.trace(node.name, "starts", { holder: this.holder });
+    world.good.end(`node:${node.name}`);
+    const queue = world.redis.open(node.clock);
+    this.#queue = queue;
+    const issuers = new Map(
+      [...this.digests.keys()].map((name) => [name, this.#issuer(name)] as const),
+    );
+    this.driver = startDriver({
+      settings: this.#settings(),
+      clock: node.clock,
+      finished: (how) => this.#finished(how),
+      ports: {
+        lease: this.#watched("lease", (record) => world.oracle.onLeaseSent(this, record)),
+        state: this.#watched<JobState>("state", () => world.oracle.onActs(this, "a state write")),
+        bundle: this.#watched<Uint8Array>("bundle", () =>
+          world.oracle.onActs(this, "a bundle write"),
+        ),
+        versionOf: (sealed) => world.seals.versionOf(sealed),
+        sealer: {
+          seal: (bundle, kid, done) =>
+            node.io(() => {
+              if (world.sealsFail) {
+                done(failure(new EvergrantError("MESSAGE_TOO_LARGE", "too large")));
+              } else done(success(world.seals.seal(bundle, kid, this.holder)));
+            }),
+        },
+        queue: this.#queuePort(queue),
+        link: {
+          listen: (emit) => {
+            this.emitLink = (event) => {
+              world.trace(node.name, "hears", event);
+              emit(event);
+            };
+            world.nats.connect(node, (event) => this.emitLink?.(event));
+          },
+          answerRegister: (request, decision, done) =>
+            node.io(() => {
+              world.scan("register answer", decision);
+              world.answerRegister(this, request, decision);
+              done(success(undefined));
+            }),
+          answerCommand: (request, answer, done) =>
+            node.io(() => {
+              world.scan("command answer", answer);
+              world.nats.toServer(node, () => world.operator.answered(this, request, answer));
+              done(success(undefined));
+            }),
+          push: (agents, sealed, done) =>
+            node.io(() => {
+              world.nats.toServer(node, () => world.push(agents, sealed));
+              done(success(undefined));
+            }),
+          notify: (notice, done) =>
+            node.io(() => {
+              world.scan("notice", notice);
+              world.nats.toServer(node, () => world.notify(notice));
+              done(success(undefined));
+            }),
+          close: (done) => done(success(undefined)),
+        },
+        audit: {
+          record: (event) => {
+            world.scan("audit", event);
+            world.oracle.onAudit(this, event);
+          },
+          close: (done) => done(success(undefined)),
+        },
+        issuers,
+        log: (level, message, facts) => {
+          world.scan("log", { message, facts });
+          world.trace(node.name, `log ${level}: ${message}`, facts);
+        },
+      },
+    });
+  }
+
+  /** A register whose writes the oracle hears of when they are decided. */
+  #watched<T = LeaseRecord>(key: string, decided: (value: T) => void): CasRegister<T> {
+    const register = this.#world.nats.register<T>(key, this.node);
+    return {
+      ...register,
+      write: (expected, value, done) => {
+        decided(value);
+        register.write(expected, value, done);
+      },
+    };
+  }
+
+  #issuer(name: string): Issuer {
+    const issuer = this.#world.issuerOf(name).port(this.node);
+    return {
+      ...issuer,
+      obtain: (call, done) => {
+        this.#world.oracle.onAsk(this, name, call.timeout);
+        issuer.obtain(call, done);
+      },
+    };
+  }
+
+  crash(why: string): void {
+    const { node } = this;
+    if (!node.alive) return;
+    this.#world.trace(node.name, `crashes ${why}`, {});
+    this.#down();
+    this.wanted = true;
+    this.#world.restartLater(this);
+  }
+
+  #down(): void {
+    this.driver?.stop();
+    this.#queue?.crash();
+    this.driver = undefined;
+    this.emitLink = undefined;
+    this.node.die();
+    this.#world.good.begin(`node:${this.node.name}`);
+    this.#world.leading(this);
+  }
+
+  #finished(how: "handed-over" | "ended" | { readonly fault: unknown }): void {
+    const world = this.#world;
+    if (typeof how === "object") {
+      const { fault } = how;
+      world.oracle.violated(
+        "DEFECT",
+        `${this.node.name} threw: ${fault instanceof Error ? fault.stack : String(fault)}`,
+      );
+      return;
+    }
+    world.trace(this.node.name, `finished: ${how}`, {});
+    // The process goes on for a moment, then ends.
+    this.node.after(0, () => {
+      this.#down();
+      if (how === "ended") this.over = true;
+      else world.restartLater(this);
+    });
+  }
+
+  #settings(): CoreSettings {
+    const { profile } = this.#world;
+    return {
+      id: JOB,
+      holder: this.holder,
+      newGroupKid: `kid-${this.holder}`,
+      standby: this.#world.endedOnce || profile.coordinators > 1,
+      ratio: 0.75,
+      timing: profile.timing,
+      providers: [...this.digests].map(([name, configDigest]): ProviderSettings => {
+        const provider = this.#world.issuerOf(name).profile;
+        return {
+          name,
+          kind: "simulated",
+          credentialKind: "simulated",
+          configDigest,
+          minRemaining: durationMs(provider.minRemaining),
+          callTimeout: durationMs(provider.callTimeout),
+          assumedLifetime:
+            provider.assumedLifetime === undefined
+              ? undefined
+              : durationMs(provider.assumedLifetime),
+          cancels: provider.cancels,
+        };
+      }),
+    };
+  }
+
+  #queuePort(queue: VirtualQueue): RenewalQueue {
+    const { node } = this;
+    const world = this.#world;
+    return {
+      ensure: (plan, done) =>
+        node.io(() => {
+          world.scan("queue", plan);
+          queue.ensure(plan, (outcome) =>
+            node.after(world.redis.away ? 500 : world.chance.unit() * 4, () => done(outcome)),
+          );
+        }),
+      consume: (due) => {
+        queue.consume((attempt) => {
+          world.trace(node.name, "due", attempt);
+          due(attempt);
+        });
+      },
+      onReconnect: (back) => queue.onReconnect(() => node.after(0, back)),
+      close: (done) => queue.close(done),
+      obliterate: (done) => node.io(() => queue.obliterate(done)),
+    };
+  }
+}
+
+/** Sealing without ciphers: bytes that say nothing, and a table of what is under them. */
+export class Seals {
+  readonly #bundles: { readonly bundle: Bundle; readonly kid: string; readonly by: string }[] = [];
+
+  seal(bundle: Bundle, kid: string, by: string): Uint8Array {
+    this.#bundles.push({ bundle, kid, by });
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, this.#bundles.length - 1);
+    return bytes;
+  }
+
+  /** @throws RangeError for bytes that were never sealed. */
+  open(sealed: Uint8Array): { bundle: Bundle; kid: string; by: string } {
+    const found = this.#bundles[new DataView(sealed.buffer, sealed.byteOffset).getUint32(0)];
+    if (found === undefined) throw new RangeError("no such bundle");
+    return found;
+  }
+
+  versionOf(sealed: Uint8Array): { term: number; generation: number } {
+    const { term, generation } = this.open(sealed).bundle;
+    return { term, generation };
+  }
+
+  /** Any of those that were ever sealed, for whoever plays them again. */
+  any(unit: number): Uint8Array | undefined {
+    if (this.#bundles.length === 0) return undefined;
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, Math.floor(unit * this.#bundles.length));
+    return bytes;
+  }
+}
