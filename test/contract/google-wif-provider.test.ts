@@ -1,12 +1,15 @@
 /** Provider `google-wif` against the Google emulator, over HTTP, for each source of its subject token. */
 
+import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { decodeJwt, decodeProtectedHeader } from "jose";
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Obtained } from "../../src/coordinator/ports/credential-provider.ts";
 import { googleWifProvider } from "../../src/coordinator/providers/google-wif/index.ts";
 import { subjectToken } from "../../src/coordinator/providers/google-wif/subject-token.ts";
@@ -33,6 +36,8 @@ import {
   type ProviderRig,
   recordingServices,
 } from "./support/credential-provider-contract.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 interface Bench extends GooglePool {
   readonly dir: string;
@@ -341,18 +346,26 @@ describe("google-wif", () => {
   });
 
   test("the library's debug log shows nothing of an attempt (I9)", async () => {
-    const written: string[] = [];
-    const spy = vi.spyOn(process.stderr, "write").mockImplementation((chunk) => {
-      written.push(String(chunk));
-      return true;
-    });
-    process.env["GOOGLE_SDK_NODE_LOGGING"] = "*";
-    const obtained = await obtain().finally(() => {
-      delete process.env["GOOGLE_SDK_NODE_LOGGING"];
-      spy.mockRestore();
-    });
-    expect(written.join("")).not.toContain(tokenOf(obtained));
-    expect(written.join("")).not.toContain("eyJ");
+    // The library reads the variable once, when it is loaded.
+    const script = `
+      import { obtainToken } from "./src/coordinator/providers/google-wif/client.ts";
+      import { googleWifOptionsSchema } from "./src/coordinator/providers/google-wif/options.ts";
+      import { Secret } from "./src/protocol/secret.ts";
+      import { systemClock } from "./src/runtime/system-clock.ts";
+      const { options, subject } = JSON.parse(process.argv[1]);
+      const call = { signal: new AbortController().signal, clock: systemClock, countRequest() {} };
+      const parsed = googleWifOptionsSchema.parse(options);
+      await obtainToken(parsed, new Secret(subject), call, () => {});`;
+    const subject = (await readFile(await writeAssertion(bench), "utf8")).trim();
+    const given = JSON.stringify({ options: bench.options(), subject });
+    const { stdout, stderr } = await promisify(execFile)(
+      process.execPath,
+      ["--input-type=module", "-e", script, given],
+      { env: { ...process.env, GOOGLE_SDK_NODE_LOGGING: "*" }, cwd: ROOT },
+    );
+    expect(bench.google.count("generateAccessToken", "ok")).toBe(1);
+    expect(stdout + stderr).not.toContain("ya29.");
+    expect(stdout + stderr).not.toContain(subject);
   });
 
   describe("narrowed by declared scopes", () => {
