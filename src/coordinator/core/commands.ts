@@ -13,10 +13,10 @@ import {
   rounded,
   type Turn,
 } from "./core.ts";
+import { demandNew } from "./demand.ts";
 import type { Event } from "./effects.ts";
 import { startEnding } from "./ending.ts";
 import { isLeading } from "./leadership.ts";
-import { demandNew } from "./renewal.ts";
 import { agentStatuses, jobStatus } from "./status.ts";
 
 /** The longest life of a command, and how far its sender's clock may be ahead. */

@@ -22,8 +22,8 @@ import {
 import type { Effect, LogLevel, Op } from "./effects.ts";
 import type { Ending } from "./ending.ts";
 import type { Leadership } from "./leadership.ts";
+import type { ProviderRun } from "./provider-run.ts";
 import type { Publisher } from "./publisher.ts";
-import type { ProviderRun } from "./renewal.ts";
 import type { Roster } from "./roster.ts";
 import type { Rotations } from "./rotations.ts";
 import type { Schedule } from "./schedule.ts";

@@ -7,7 +7,7 @@
 import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
 import { audit, due, jobTime, log, newOp, nextSequence, plus, rounded, type Turn } from "./core.ts";
 import type { Effect, Event, Op } from "./effects.ts";
-import { recordOf } from "./renewal.ts";
+import { recordOf } from "./provider-run.ts";
 
 export interface Ending {
   how: "handed-over" | "ended" | undefined;

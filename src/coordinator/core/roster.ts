@@ -6,10 +6,10 @@ import { compareVersions, type Version } from "../../protocol/names.ts";
 import type { Report } from "../../protocol/report.ts";
 import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
 import { ALWAYS, audit, type Core, due, log, plus, type Turn, unwarn, warn } from "./core.ts";
+import { onAgentDemand } from "./demand.ts";
 import type { RegisterFacts } from "./effects.ts";
 import { isLeading, noteTerm } from "./leadership.ts";
 import { currentSealed } from "./publisher.ts";
-import { onAgentDemand } from "./renewal.ts";
 
 export interface Agent {
   readonly agent: string;

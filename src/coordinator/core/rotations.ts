@@ -7,7 +7,7 @@ import { classOf, type EvergrantError } from "../../protocol/errors.ts";
 import { compareVersions, type Version } from "../../protocol/names.ts";
 import type { MonoMs } from "../../protocol/time.ts";
 import { audit, log, plus, type Turn } from "./core.ts";
-import { recordOf } from "./renewal.ts";
+import { recordOf } from "./provider-run.ts";
 import { liveAgents } from "./roster.ts";
 
 /** What happened with one generation. */

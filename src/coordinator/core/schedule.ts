@@ -7,7 +7,7 @@ import { between, type DurationMs, durationMs, type MonoMs } from "../../protoco
 import { ALWAYS, due, log, newOp, plus, type Turn, unwarn, wake, warn } from "./core.ts";
 import type { Attempt, Event, Op } from "./effects.ts";
 import { isLeading } from "./leadership.ts";
-import { recordOf } from "./renewal.ts";
+import { recordOf } from "./provider-run.ts";
 
 export interface Schedule {
   op: Op | undefined;

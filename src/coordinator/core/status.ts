@@ -5,8 +5,8 @@ import { compareVersions } from "../../protocol/names.ts";
 import { between } from "../../protocol/time.ts";
 import type { Core, Turn } from "./core.ts";
 import { isLeading } from "./leadership.ts";
+import { type ProviderRun, recordOf, remaining } from "./provider-run.ts";
 import { isPublished } from "./publisher.ts";
-import { type ProviderRun, recordOf, remaining } from "./renewal.ts";
 
 export function providerStatus(turn: Turn, run: ProviderRun): ProviderStatus {
   const { core, now } = turn;

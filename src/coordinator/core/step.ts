@@ -10,6 +10,8 @@
  */
 import type { JobStatus } from "../../protocol/control.ts";
 import type { MonoMs, Now } from "../../protocol/time.ts";
+import { adopt } from "./adoption.ts";
+import { onObtained } from "./attempt.ts";
 import { onCommand } from "./commands.ts";
 import {
   audit,
@@ -31,6 +33,8 @@ import {
   onLeaseRead,
   onLeaseWritten,
 } from "./leadership.ts";
+import { mergeObtained } from "./merging.ts";
+import { newRun } from "./provider-run.ts";
 import {
   advancePublisher,
   isPublished,
@@ -40,7 +44,7 @@ import {
   onBundleWritten,
 } from "./publisher.ts";
 import { onRegister } from "./registration.ts";
-import { adopt, advanceRenewal, mergeObtained, newRun, onDue, onObtained } from "./renewal.ts";
+import { advanceRenewal, onDue } from "./renewal.ts";
 import { advanceRoster, newRoster, onReport, restartRoster } from "./roster.ts";
 import { Rotations } from "./rotations.ts";
 import { advanceSchedule, newSchedule, onQueueBack, onQueueEnsured } from "./schedule.ts";

@@ -1,0 +1,41 @@
+/**
+ * Demand: an operator forces a rotation, or an agent's consumer was refused. Requests coalesce, a
+ * cooldown keeps them from hammering the issuer, and none ever postpones an earlier renewal.
+ */
+import { durationMs } from "../../protocol/time.ts";
+import { plus, type Turn } from "./core.ts";
+import { type ProviderRun, recordOf } from "./provider-run.ts";
+
+/** Somebody wants a new credential. Requests coalesce; an earlier plan stays as it is. */
+export function demandNew(run: ProviderRun, reason: "forced" | "demand"): void {
+  if (run.demand?.reason !== "forced") run.demand = { reason };
+}
+
+/** An agent's consumer was refused, or it has none. One demand per agent and generation counts. */
+export function onAgentDemand(turn: Turn, agent: string, provider: string, rejected: number): void {
+  const run = turn.core.providers.get(provider);
+  if (run === undefined) return;
+  const held = recordOf(turn.core.writer.truth, provider)?.credential?.generation ?? 0;
+  if (rejected < held) return; // It has not seen the newer one yet: the broadcast will mend that.
+  const { demandedBy } = run;
+  if (demandedBy.generation !== held) {
+    demandedBy.generation = held;
+    demandedBy.agents.clear();
+  }
+  if (demandedBy.agents.has(agent)) return;
+  demandedBy.agents.add(agent);
+  if (run.phase.kind === "idle") demandNew(run, "demand");
+}
+
+/** A cycle that serves a demand begins: the next one waits, twice as long while agents go on. */
+export function startCooldown(turn: Turn, run: ProviderRun, byAgents: boolean): void {
+  const { cooldownFirst, cooldownMax } = turn.core.settings.timing;
+  const goesOn =
+    byAgents &&
+    run.cooldown.byAgents &&
+    turn.now.mono < plus(run.cooldown.until, run.cooldown.length);
+  const length = goesOn
+    ? durationMs(Math.min(run.cooldown.length * 2, cooldownMax))
+    : cooldownFirst;
+  run.cooldown = { length, until: plus(turn.now.mono, length), byAgents };
+}
