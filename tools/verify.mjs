@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 const STEPS = [
   ["The tree is formatted and linted", "biome", "ci", ".", "--error-on-warnings"],
   ["The tree compiles, and every folder imports only what it may", "tsc", "-b"],
+  ["The documents are in step with the sources", "node", "tools/docs-sync.mjs"],
   ["Units and contracts hold", "vitest", "run", "--project", "unit", "--project", "contract"],
 ];
 
