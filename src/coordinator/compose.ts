@@ -96,6 +96,7 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
       access: stores.nats,
       clock,
       startTimeout: options.startTimeout,
+      pace: stores.pace,
       onEvent: (event) => {
         if (event.kind === "waiting") {
           log("warn", "waiting for NATS", { attempts: event.attempts, error: event.error.message });

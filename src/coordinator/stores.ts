@@ -2,7 +2,8 @@
 import { resolve } from "node:path";
 import { type EmbeddedServers, startEmbedded } from "../embedded/embedded-servers.ts";
 import type { NatsAccess } from "../nats/access.ts";
-import { accessFromConfig, brokerAccessFor } from "../nats/config.ts";
+import { accessFromConfig, brokerAccessFor, paceFromConfig } from "../nats/config.ts";
+import type { PaceOverride } from "../nats/role-options.ts";
 import { EvergrantError } from "../protocol/errors.ts";
 import type { BrokerAccess } from "../protocol/join.ts";
 import type { JobId } from "../protocol/names.ts";
@@ -21,6 +22,8 @@ export interface Stores {
   /** Private ones run under this process. */
   readonly embedded: EmbeddedServers | undefined;
   readonly replicas: number | undefined;
+  /** What the configuration says about the connection's pace. */
+  readonly pace: PaceOverride;
 }
 
 export interface StoreOptions {
@@ -44,6 +47,7 @@ export async function openStores(config: JobConfig, options: StoreOptions): Prom
       redis: absolute(redis, baseDir),
       embedded: undefined,
       replicas: nats.replicas,
+      pace: paceFromConfig(nats),
     };
   }
   const id: JobId = { tenant: config.tenant, job: config.job };
@@ -79,6 +83,7 @@ export async function openStores(config: JobConfig, options: StoreOptions): Prom
         : absolute(redis, baseDir),
     embedded,
     replicas: nats?.replicas,
+    pace: paceFromConfig(nats),
   };
 }
 

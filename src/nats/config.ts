@@ -9,6 +9,7 @@ import { EvergrantError } from "../protocol/errors.ts";
 import type { BrokerAccess } from "../protocol/join.ts";
 import { Secret } from "../protocol/secret.ts";
 import { type NatsAccess, type NatsAuth, type NatsTls, wantsTls } from "./access.ts";
+import type { PaceOverride } from "./role-options.ts";
 
 const loginShape = {
   /** NATS credentials file (JWT and seed). */
@@ -68,6 +69,8 @@ export const natsConfigSchema = z
     operators: loginSchema.optional(),
     /** Copies of each store, 1 to 5. Above 1 needs servers of 2.11 or newer. Default: 1 for new stores. */
     replicas: z.int().min(1).max(5).optional(),
+    /** The coordinator asks the broker this often whether it is there; three unanswered end the connection. Default 5 s. */
+    pingIntervalSec: z.number().min(0.1).max(600).optional(),
   })
   .superRefine(oneLogin);
 
@@ -89,6 +92,10 @@ export function accessFromConfig(config: NatsConfig, baseDir: string): NatsAcces
     ...(config.tls !== undefined || wantsTls(config.servers) ? { tls } : {}),
   };
 }
+
+/** Of the process that has this configuration; agents have their own. */
+export const paceFromConfig = (config: NatsConfig | undefined): PaceOverride =>
+  config?.pingIntervalSec === undefined ? {} : { pingInterval: config.pingIntervalSec * 1000 };
 
 /**
  * What the join file (agents) or the operator file says about the broker: the addresses and the CA of

@@ -43,6 +43,9 @@ const timingsSchema = z.strictObject({
     .max(600_000)
     .optional()
     .describe("Added to that, at random, up to this. Default 5 s."),
+  pingIntervalMs: ms(
+    "The broker is asked this often whether it is there; three pings unanswered end the connection. Default 20 s.",
+  ),
 });
 export type TimingsConfig = z.infer<typeof timingsSchema>;
 
@@ -155,8 +158,10 @@ export function timingsOf(config: TimingsConfig): AgentTimings {
   };
 }
 
-export function paceOf({ reconnectWaitMs, reconnectJitterMs }: TimingsConfig): PaceOverride {
+export function paceOf(timings: TimingsConfig): PaceOverride {
+  const { reconnectWaitMs, reconnectJitterMs, pingIntervalMs } = timings;
   return {
+    ...(pingIntervalMs === undefined ? {} : { pingInterval: pingIntervalMs }),
     ...(reconnectWaitMs === undefined ? {} : { reconnectTimeWait: reconnectWaitMs }),
     ...(reconnectJitterMs === undefined
       ? {}
