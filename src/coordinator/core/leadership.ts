@@ -208,6 +208,9 @@ export function onLeaseWritten(turn: Turn, event: Extract<Event, { kind: "lease-
   // Lost to somebody else, or unknown: only a look tells. An unknown one may have been written.
   if (leadership.held === undefined) {
     leadership.role = "seeking";
+  } else if (leadership.role === "taking") {
+    // A higher term was wanted and not had: what was held may be another's by now.
+    fence(turn, "a higher term could not be taken");
   } else {
     leadership.verify = true;
     leadership.seen = undefined;
