@@ -31,7 +31,12 @@ const send = (message: object): void => {
   process.send?.(message);
 };
 
-process.on("message", (order: FleetOrder | "stop") => {
+process.on("message", (order: FleetOrder | "stop" | "cpu") => {
+  if (order === "cpu") {
+    const { user, system } = process.cpuUsage();
+    send({ kind: "cpu", ms: (user + system) / 1000 });
+    return;
+  }
   if (order === "stop") {
     void stop().then(() => process.exit(0));
     return;

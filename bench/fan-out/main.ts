@@ -48,7 +48,9 @@ const PROCESSES = 2;
 const median = (numbers: readonly number[]): number =>
   [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
 
-async function fleet(order: Omit<FleetOrder, "first" | "count">): Promise<() => Promise<void>> {
+async function fleet(
+  order: Omit<FleetOrder, "first" | "count">,
+): Promise<{ stop(): Promise<void>; cpuMs(): Promise<number> }> {
   const share = Math.ceil(AGENTS / PROCESSES);
   const children = await Promise.all(
     Array.from({ length: PROCESSES }, async (_, index) => {
@@ -60,16 +62,30 @@ async function fleet(order: Omit<FleetOrder, "first" | "count">): Promise<() => 
       return child;
     }),
   );
-  return async () => {
-    await Promise.all(
-      children.map(
-        (child) =>
-          new Promise<void>((resolve) => {
-            child.once("exit", () => resolve());
-            child.send("stop");
-          }),
-      ),
-    );
+  return {
+    async stop() {
+      await Promise.all(
+        children.map(
+          (child) =>
+            new Promise<void>((resolve) => {
+              child.once("exit", () => resolve());
+              child.send("stop");
+            }),
+        ),
+      );
+    },
+    async cpuMs() {
+      const each = await Promise.all(
+        children.map(
+          (child) =>
+            new Promise<number>((resolve) => {
+              child.once("message", (message: { ms: number }) => resolve(message.ms));
+              child.send("cpu");
+            }),
+        ),
+      );
+      return each.reduce((sum, ms) => sum + ms, 0);
+    },
   };
 }
 
@@ -189,10 +205,15 @@ async function rawRound(name: string): Promise<number> {
 
 const results = { raw: [] as number[], "raw+open": [] as number[], evergrant: [] as number[] };
 
+/** Of the fleet, for each agent and round, in microseconds: what noise on the machine does not change. */
+const agentCpuUs = { raw: [] as number[], "raw+open": [] as number[], evergrant: [] as number[] };
+/** Of this process, for each rotation: the coordinator, and the operator that asked for it. */
+const coordinatorCpuMs: number[] = [];
+
 /** One of each in every round: what else the machine does meanwhile falls on all three alike. */
 async function measure(): Promise<void> {
   const began = systemClock.now().mono;
-  const stop = await fleet({
+  const agents = await fleet({
     joinFile: coordinator.joinFile,
     ack: Buffer.from(ack).toString("utf8"),
     group: { kid: group.kid, key: Buffer.from(group.key).toString("base64url") },
@@ -201,32 +222,47 @@ async function measure(): Promise<void> {
   const operator = await connectOperator(coordinator.operatorFile);
   try {
     for (let round = 0; round <= ROUNDS; round += 1) {
+      const cpu = [await agents.cpuMs()];
       const raw = await rawRound(RAW);
+      cpu.push(await agents.cpuMs());
       const open = await rawRound(OPENING);
+      cpu.push(await agents.cpuMs());
+      const own = process.cpuUsage();
       const rotation = await operator.rotate({ text: "bench", wait: seconds(60) });
+      const used = process.cpuUsage(own);
+      cpu.push(await agents.cpuMs());
       if (rotation.applied !== AGENTS) throw new Error(`${rotation.applied} applied`);
       if (round === 0) continue; // Warms up.
+      const [start = 0, afterRaw = 0, afterOpen = 0, afterAll = 0] = cpu;
+      agentCpuUs.raw.push(((afterRaw - start) * 1000) / AGENTS);
+      agentCpuUs["raw+open"].push(((afterOpen - afterRaw) * 1000) / AGENTS);
+      agentCpuUs.evergrant.push(((afterAll - afterOpen) * 1000) / AGENTS);
+      coordinatorCpuMs.push((used.user + used.system) / 1000);
       results.raw.push(raw);
       results["raw+open"].push(open);
       results.evergrant.push(rotation.publishToLastAckMs ?? Number.NaN);
     }
   } finally {
     await operator.close();
-    await stop();
+    await agents.stop();
   }
 }
 
 try {
   await measure();
-  const rows = Object.entries(results).map(([mode, all]) => ({
-    mode,
-    medianMs: Math.round(median(all) * 10) / 10,
-    minMs: Math.round(Math.min(...all) * 10) / 10,
-    maxMs: Math.round(Math.max(...all) * 10) / 10,
-    ratioToRaw: Math.round((median(all) / median(results.raw)) * 100) / 100,
-    ratioToRawOpen: Math.round((median(all) / median(results["raw+open"])) * 100) / 100,
-  }));
+  const rows = (["raw", "raw+open", "evergrant"] as const)
+    .map((mode) => ({ mode, all: results[mode] }))
+    .map(({ mode, all }) => ({
+      mode,
+      medianMs: Math.round(median(all) * 10) / 10,
+      minMs: Math.round(Math.min(...all) * 10) / 10,
+      maxMs: Math.round(Math.max(...all) * 10) / 10,
+      ratioToRaw: Math.round((median(all) / median(results.raw)) * 100) / 100,
+      agentCpuUs: Math.round(median(agentCpuUs[mode])),
+      ratioToRawOpen: Math.round((median(all) / median(results["raw+open"])) * 100) / 100,
+    }));
   console.table(rows);
+  console.log(`coordinator: ${Math.round(median(coordinatorCpuMs))} ms of CPU for each rotation`);
   if (values.report !== undefined) {
     await writeFile(
       values.report,
