@@ -2,7 +2,7 @@
  * The receivers that come with evergrant. Each is imported when it is first asked for, so that an
  * agent loads only what it serves. Adding one: its folder, a line here, a page in docs/receivers/.
  */
-import { AWS_SESSION, HADOOP_TOKENS } from "../../protocol/credential.ts";
+import { AWS_SESSION, GOOGLE_TOKEN, HADOOP_TOKENS } from "../../protocol/credential.ts";
 import type { CredentialReceiverFactory } from "../ports/credential-receiver.ts";
 
 export interface BuiltInReceiver {
@@ -25,6 +25,13 @@ export const BUILT_IN_RECEIVERS: ReadonlyMap<string, BuiltInReceiver> = new Map<
   [
     "aws-process",
     { load: async () => widen((await import("./aws-process/index.ts")).awsProcessFactory) },
+  ],
+  [
+    "google-metadata",
+    {
+      load: async () => widen((await import("./google-metadata/index.ts")).googleMetadataFactory),
+      conventionFor: GOOGLE_TOKEN,
+    },
   ],
   [
     "hadoop-token-file",

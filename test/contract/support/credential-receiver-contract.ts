@@ -6,6 +6,7 @@ import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { EvergrantError } from "../../../src/protocol/errors.ts";
 import { Secret } from "../../../src/protocol/secret.ts";
+import type { Clock } from "../../../src/protocol/time.ts";
 import type {
   ConsumerEnvironment,
   CredentialReceiver,
@@ -18,12 +19,14 @@ import { awsServing, type ReceiverBench, receiverBench, secretsOf } from "./rece
 export interface ReceiverRig {
   /** The receiver's options as the configuration has them, for this test's folder. */
   options(dir: string): Readonly<Record<string, unknown>>;
-  /** The access key that a consumer gets now; undefined when it gets nothing. */
+  /** The access key (of a token, the one in it) that a consumer gets now; undefined when it gets nothing. */
   consumerGets(environment: ConsumerEnvironment, dir: string): Promise<string | undefined>;
   /** Whether the receiver by itself stops handing out what has ended, or only when it is withdrawn. */
   readonly endsByItself: boolean;
   /** From now on `apply` fails. Absent: only a credential of the wrong form makes it fail. */
   readonly breakIt?: (dir: string) => void;
+  /** A credential of its kind of generation `n`. Default: an AWS session. */
+  readonly serving?: (clock: Clock, n: number, lifeMs?: number) => Serving;
   /** Whether it looks into the material at all. Default true. */
   readonly judgesMaterial?: boolean;
 }
@@ -33,6 +36,8 @@ export function receiverContract<Options>(
   factory: CredentialReceiverFactory<Options>,
   rig: ReceiverRig,
 ): void {
+  const servingOf = rig.serving ?? awsServing;
+
   interface Started {
     readonly receiver: CredentialReceiver;
     readonly environment: ConsumerEnvironment;
@@ -71,7 +76,7 @@ export function receiverContract<Options>(
       const clock = new ManualClock();
       const bench = receiverBench(clock);
       const { receiver, gets } = await start(bench);
-      await receiver.apply(awsServing(clock, 1));
+      await receiver.apply(servingOf(clock, 1));
       expect(await gets()).toBe("ASIA0000000000000001");
     });
 
@@ -79,7 +84,7 @@ export function receiverContract<Options>(
       const clock = new ManualClock();
       const { receiver, gets } = await start(receiverBench(clock));
       for (const n of [1, 2, 3]) {
-        await receiver.apply(awsServing(clock, n));
+        await receiver.apply(servingOf(clock, n));
         expect(await gets()).toBe(`ASIA000000000000000${n}`);
       }
     });
@@ -87,15 +92,15 @@ export function receiverContract<Options>(
     test("a newer credential that ends earlier is applied all the same", async () => {
       const clock = new ManualClock();
       const { receiver, gets } = await start(receiverBench(clock));
-      await receiver.apply(awsServing(clock, 1, 3_600_000));
-      await receiver.apply(awsServing(clock, 2, 60_000));
+      await receiver.apply(servingOf(clock, 1, 3_600_000));
+      await receiver.apply(servingOf(clock, 2, 60_000));
       expect(await gets()).toBe("ASIA0000000000000002");
     });
 
     test("I2: what has ended is not handed out, wherever the wall clock stands", async () => {
       const clock = new ManualClock();
       const { receiver, gets } = await start(receiverBench(clock));
-      await receiver.apply(awsServing(clock, 1, 60_000));
+      await receiver.apply(servingOf(clock, 1, 60_000));
       clock.stepWall(3_600_000);
       expect(await gets()).toBe("ASIA0000000000000001"); // a wall clock that is wrong ends nothing
       clock.stepWall(-7_200_000);
@@ -109,8 +114,8 @@ export function receiverContract<Options>(
     test("I2: a credential that has ended before it is applied is refused, and the former one stays", async () => {
       const clock = new ManualClock();
       const { receiver, gets } = await start(receiverBench(clock));
-      await receiver.apply(awsServing(clock, 1));
-      const late = awsServing(clock, 2, 1000);
+      await receiver.apply(servingOf(clock, 1));
+      const late = servingOf(clock, 2, 1000);
       clock.advance(1000);
       await failureOf(receiver.apply(late));
       expect(await gets()).toBe("ASIA0000000000000001");
@@ -119,11 +124,11 @@ export function receiverContract<Options>(
     test("a withdrawn credential is handed out no more, and the next one is", async () => {
       const clock = new ManualClock();
       const { receiver, gets } = await start(receiverBench(clock));
-      await receiver.apply(awsServing(clock, 1));
+      await receiver.apply(servingOf(clock, 1));
       await receiver.withdraw("lake");
       expect(await gets()).toBeUndefined();
       await receiver.withdraw("lake");
-      await receiver.apply(awsServing(clock, 2));
+      await receiver.apply(servingOf(clock, 2));
       expect(await gets()).toBe("ASIA0000000000000002");
     });
 
@@ -131,11 +136,11 @@ export function receiverContract<Options>(
       const clock = new ManualClock();
       const bench = receiverBench(clock);
       const first = await start(bench);
-      await first.receiver.apply(awsServing(clock, 1));
+      await first.receiver.apply(servingOf(clock, 1));
       await first.receiver.stop();
       await first.receiver.stop();
       const second = await start(bench);
-      await second.receiver.apply(awsServing(clock, 2));
+      await second.receiver.apply(servingOf(clock, 2));
       expect(await first.gets()).toBe("ASIA0000000000000002");
       expect(second.environment.set).toEqual(first.environment.set);
     });
@@ -145,8 +150,8 @@ export function receiverContract<Options>(
         const clock = new ManualClock();
         const bench = receiverBench(clock);
         const { receiver, gets } = await start(bench);
-        await receiver.apply(awsServing(clock, 1));
-        const error = await failureOf(receiver.apply(unusable(awsServing(clock, 2))));
+        await receiver.apply(servingOf(clock, 1));
+        const error = await failureOf(receiver.apply(unusable(servingOf(clock, 2))));
         expect(await gets()).toBe("ASIA0000000000000001");
         const shown = inspect([error, bench.logged, bench.requests], { depth: 9 });
         for (const n of [1, 2, 666]) {
@@ -161,9 +166,9 @@ export function receiverContract<Options>(
         const clock = new ManualClock();
         const bench = receiverBench(clock);
         const { receiver, gets } = await start(bench);
-        await receiver.apply(awsServing(clock, 1));
+        await receiver.apply(servingOf(clock, 1));
         breakIt(bench.dir);
-        const error = await failureOf(receiver.apply(awsServing(clock, 2)));
+        const error = await failureOf(receiver.apply(servingOf(clock, 2)));
         expect(await gets()).toBe("ASIA0000000000000001");
         const shown = inspect([error, bench.logged, bench.requests], { depth: 9 });
         for (const secret of [...secretsOf(1), ...secretsOf(2)])
