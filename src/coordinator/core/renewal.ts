@@ -31,14 +31,7 @@ function dueReason(turn: Turn, run: ProviderRun): Reason | undefined {
             core.settings.timing.watchdogGrace,
           )
         : durationMs(0);
-    if (next.fired ? due(turn, next.at) : due(turn, plus(next.at, grace))) {
-      if (next.queued && !next.fired && core.schedule.confirmed) {
-        log(turn, "warn", "the queue is late: the watchdog renews", {
-          provider: run.settings.name,
-        });
-      }
-      reason = next.reason;
-    }
+    if (next.fired ? due(turn, next.at) : due(turn, plus(next.at, grace))) reason = next.reason;
   }
   if (demand !== undefined && due(turn, run.cooldown.until)) reason = demand.reason;
   if (reason === undefined) return undefined;
@@ -56,6 +49,12 @@ export function advanceRenewal(turn: Turn, run: ProviderRun): void {
       const reason = dueReason(turn, run);
       if (reason === undefined) return;
       if (!leaseCovers(turn, run.settings.callTimeout)) return; // The next renewal of the lease wakes us.
+      if (run.next?.queued === true && !run.next.fired && core.schedule.confirmed) {
+        if (run.demand === undefined) {
+          const { name } = run.settings;
+          log(turn, "warn", "the queue is late: the watchdog renews", { provider: name });
+        }
+      }
       intend(turn, run, reason);
       return;
     }
