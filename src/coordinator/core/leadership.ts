@@ -280,7 +280,10 @@ export function onLeaseRead(turn: Turn, event: Extract<Event, { kind: "lease-rea
     verifyHeld(turn, held, reading);
     return;
   }
-  if (record === undefined || record.state !== "held" || record.holder === settings.holder) {
+  // A lease that was there and is gone went with its store: its holder may yet rewrite it from memory.
+  const gone = record === undefined && leadership.role === "waiting";
+  const free = record === undefined || record.state !== "held" || record.holder === settings.holder;
+  if (free && !gone) {
     leadership.seen = { reading, since: now.mono };
     leadership.expected = reading.entry?.revision;
     leadership.role = "taking";
@@ -292,7 +295,7 @@ export function onLeaseRead(turn: Turn, event: Extract<Event, { kind: "lease-rea
     before?.incarnation !== reading.incarnation;
   if (moved) leadership.seen = { reading, since: now.mono };
   if (leadership.role !== "waiting") {
-    log(turn, "info", "another coordinator leads: standing by", { term: record.term });
+    log(turn, "info", "another coordinator leads: standing by", { term: leadership.knownTerm });
   }
   leadership.role = "waiting";
   leadership.notBefore = plus(now.mono, settings.timing.leaseWatch);
