@@ -48,6 +48,20 @@ export type Admission =
 
 export type RegisterFacts = Omit<RegisterBody, "token" | "ticket" | "replyKey">;
 
+export type RegisterDecision =
+  | {
+      readonly accepted: true;
+      readonly term: number;
+      readonly generation: number;
+      readonly timeMs: number;
+      /** The first seals; all open. */
+      readonly groupKids: readonly string[];
+      readonly beatMs: number;
+      /** The current sealed bundle, if there is one. */
+      readonly bundle: Uint8Array | undefined;
+    }
+  | { readonly accepted: false; readonly code: ErrorCode; readonly timeMs: number };
+
 export interface Attempt {
   readonly provider: string;
   readonly generation: number;
@@ -150,17 +164,7 @@ export type Effect =
   | {
       readonly kind: "answer-register";
       readonly request: number;
-      readonly decision:
-        | {
-            readonly accepted: true;
-            readonly term: number;
-            readonly generation: number;
-            readonly timeMs: number;
-            readonly groupKids: readonly string[];
-            readonly beatMs: number;
-            readonly bundle: Uint8Array | undefined;
-          }
-        | { readonly accepted: false; readonly code: ErrorCode; readonly timeMs: number };
+      readonly decision: RegisterDecision;
     }
   | { readonly kind: "answer-command"; readonly request: number; readonly answer: AnswerEnvelope }
   | { readonly kind: "push"; readonly agents: readonly string[]; readonly sealed: Uint8Array }

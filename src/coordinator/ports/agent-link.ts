@@ -7,7 +7,7 @@ import type { ErrorCode } from "../../protocol/errors.ts";
 import type { Notice } from "../../protocol/notice.ts";
 import type { Done } from "../../protocol/outcome.ts";
 import type { Report } from "../../protocol/report.ts";
-import type { Admission, RegisterFacts } from "../core/effects.ts";
+import type { Admission, RegisterDecision, RegisterFacts } from "../core/effects.ts";
 
 /** Names a received request until it is answered; means nothing outside of the process. */
 export type RequestId = number;
@@ -30,19 +30,7 @@ export type LinkEvent =
   | { readonly kind: "connected" }
   | { readonly kind: "disconnected" };
 
-export type RegisterDecision =
-  | {
-      readonly accepted: true;
-      readonly term: number;
-      readonly generation: number;
-      readonly timeMs: number;
-      /** The first seals; all open. */
-      readonly groupKids: readonly string[];
-      readonly beatMs: number;
-      /** The current sealed bundle, if there is one. */
-      readonly bundle: Uint8Array | undefined;
-    }
-  | { readonly accepted: false; readonly code: ErrorCode; readonly timeMs: number };
+export type { RegisterDecision } from "../core/effects.ts";
 
 export interface AgentLink {
   /** Subscribes. Events come until `close`; calling it twice is an error of the caller. */
