@@ -79,6 +79,7 @@ export function runProgram(
       running.delete(child);
       resolve({ status: status ?? -1, stdout, stderr });
     });
+    child.stdin.once("error", () => undefined); // it ended without reading, which its status tells
     child.stdin.end(options.input ?? "");
   });
 }

@@ -74,6 +74,9 @@ export async function sparkTools(): Promise<TestSpark> {
         "spark.executor.extraClassPath": classPath,
         "spark.executor.extraJavaOptions": `${noKerberos} -Djava.net.preferIPv4Stack=true`,
         "spark.security.credentials.hadoopfs.enabled": "false",
+        // MapReduce's output formats want to name the ResourceManager as renewer: there is none here.
+        "spark.hadoop.mapreduce.job.hdfs-servers.token-renewal.exclude":
+          hdfs.nameservice ?? "localhost",
         // Open connections need no token: close them between the rounds.
         "spark.hadoop.ipc.client.connection.maxidletime": "1000",
         ...conf,
@@ -95,9 +98,9 @@ export async function sparkTools(): Promise<TestSpark> {
         {
           env: {
             SPARK_HOME: HOME,
+            SPARK_SCALA_VERSION: "2.13",
             SPARK_LOCAL_IP: "127.0.0.1",
             SPARK_LOCAL_DIRS: join(hdfs.dir, "spark-local"),
-            SPARK_WORKER_DIR: join(hdfs.dir, "spark-work"),
             HADOOP_CONF_DIR: hdfs.clientConf,
             HADOOP_TOKEN_FILE_LOCATION: tokenFile,
             KRB5CCNAME: "FILE:/nonexistent",
