@@ -47,7 +47,8 @@ export class AgentOracle {
       const { world } = this.#oracle;
       const { leader } = world;
       const long = at - 3 * beat;
-      if (leader === undefined || leader.since > long) return;
+      // Clocks that have jumped make a bundle look over to some: that ends with a registration.
+      if (leader === undefined || leader.since > long || this.#oracle.jumped > 0) return;
       for (const agent of agents) {
         const scopes = ["nats", `node:${agent.node.name}`, `node:${leader.coordinator.node.name}`];
         if (agent.joinedAt > long || world.good.since(...scopes) > long) continue;
@@ -166,7 +167,7 @@ export class AgentOracle {
     const issuance = oracle.issuanceOf(credential);
     const { profile } = world.issuerOf(name);
     const start = Math.max(
-      oracle.dueOf(issuance),
+      oracle.dueOf(issuance).latest,
       leader.since,
       agent.joinedAt,
       world.good.since(
@@ -203,7 +204,8 @@ export class AgentOracle {
       if (agent.node.epoch !== epoch || world.good.since("nats", `node:${agent.node.name}`) > at) {
         return;
       }
-      if (agent.ended || this.#oracle.wiped || bundle.expiresAt < world.faults.latestWall()) return;
+      if (agent.ended || this.#oracle.wiped || this.#oracle.jumped > 0) return;
+      if (bundle.expiresAt < world.faults.latestWall()) return;
       const held = this.#known.get(agent.instance)?.accepted ?? NOTHING;
       if (compareVersions(held, bundle) >= 0) return;
       this.#oracle.violated("I4", `${agent.node.name} is back and has not caught up`);

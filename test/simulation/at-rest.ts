@@ -25,7 +25,10 @@ export function notAtRest(world: World, oracle: Oracle): string | undefined {
     if (record === undefined || credential === undefined) return `no credential of ${name}`;
     if (oracle.issuanceOf(credential).expiresAt <= world.timeline.now) return `${name} has expired`;
     if (record.configDigest !== digest) return `${name} is of another configuration`;
-    if (planned.filter((p) => p.provider === name).length !== 1) return `${name} is not planned`;
+    // A standby takes what is due by its own clock, and lets it fall.
+    const alone = world.coordinators.length === 1;
+    if (alone && planned.filter((p) => p.provider === name).length !== 1)
+      return `${name} is not planned`;
     const mark = oracle.markOf(credential);
     for (const agent of world.agents) {
       if (!agent.node.alive) return `${agent.node.name} is down`;

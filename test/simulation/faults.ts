@@ -273,7 +273,6 @@ export class Faults {
           agent.emitLink?.({
             kind: "bundle",
             sealed,
-            source: chance.happens(0.5) ? "broadcast" : "push",
           }),
         );
         return;

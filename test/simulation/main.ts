@@ -3,8 +3,8 @@
  * Exit code 1 if any failed; the last line says how many.
  */
 import { fork } from "node:child_process";
-import { parseArgs } from "node:util";
 import { stdout } from "node:process";
+import { parseArgs } from "node:util";
 import { type Report, simulate } from "./simulate.ts";
 
 const WORKERS = 2;

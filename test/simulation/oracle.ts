@@ -213,15 +213,23 @@ export class Oracle {
     return nearest;
   }
 
-  /** When it is to be renewed at the latest, if nothing is in the way. True time. */
-  dueOf(issuance: Issuance): number {
+  /** When it is to be renewed at the earliest and at the latest, jitter aside. True times. */
+  dueOf(issuance: Issuance): { readonly earliest: number; readonly latest: number } {
     const { minRemaining, assumedLifetime, skew, dated } = this.world.issuerOf(
       issuance.provider,
     ).profile;
     const life = assumedLifetime ?? issuance.expiresAt - issuance.issuedAt;
-    const floor = minRemaining > 0 && life >= 2 * (minRemaining + Math.abs(skew) + 2000);
-    const after = floor ? Math.min(0.75 * life, life - minRemaining) : 0.75 * life;
-    return issuance.issuedAt + after + (dated ? 0 : Math.abs(skew));
+    // Where the life is about twice that, what the clocks say decides.
+    const vague = Math.abs(skew) + 2000 + this.world.profile.wallSpread;
+    const after = (floor: boolean): number =>
+      floor ? Math.min(0.75 * life, life - minRemaining) : 0.75 * life;
+    return {
+      earliest: issuance.issuedAt + after(life >= 2 * minRemaining - vague) - vague,
+      latest:
+        issuance.issuedAt +
+        after(minRemaining > 0 && life >= 2 * (minRemaining + vague)) +
+        (dated ? 0 : Math.abs(skew)),
+    };
   }
 
   callsWithin(provider: string, ms: number): number {

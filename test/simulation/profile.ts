@@ -81,21 +81,19 @@ function timingOf(by: number): Timing {
 
 function agentTimingsOf(by: number): AgentTimings {
   const t = DEFAULT_TIMINGS;
-  const ladder = (l: AgentTimings["pullRetry"]) => ({
+  const ladder = (l: AgentTimings["registerRetry"]) => ({
     first: scaled(by, l.first),
     last: scaled(by, l.last),
   });
   return {
     registerRetry: ladder(t.registerRetry),
     receiverRetry: ladder(t.receiverRetry),
-    pullRetry: ladder(t.pullRetry),
-    pullSpread: scaled(by, t.pullSpread),
+    catchUpSpread: scaled(by, t.catchUpSpread),
     registerSpread: scaled(by, t.registerSpread),
     beat: scaled(by, t.beat),
     receiverTimeout: scaled(by, t.receiverTimeout),
     // A step of the wall clock is seen at the same size, however fast all else goes.
     parted: t.parted,
-    lowRunway: t.lowRunway,
   };
 }
 

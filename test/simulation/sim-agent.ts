@@ -88,18 +88,6 @@ export class SimAgent {
             world.nats.connect(node, (event) => this.emitLink?.(event));
           },
           register: (request, done) => node.io(() => world.register(this, request, done)),
-          pull: (done) => {
-            world.nats.request(
-              node,
-              () => success(world.nats.peek("bundle") as Uint8Array | undefined),
-              (outcome) =>
-                done(
-                  outcome.ok
-                    ? outcome
-                    : failure(new EvergrantError("BROKER_UNAVAILABLE", "no answer")),
-                ),
-            );
-          },
           report: (report, _macKey, done) => {
             world.scan("report", report);
             if (!world.nats.isUp(node)) {

@@ -44,6 +44,10 @@ export class SimCoordinator {
     return node.alive && !node.paused && driver?.core().leadership.role === "leading";
   }
 
+  get term(): number {
+    return this.driver?.core().leadership.term ?? 0;
+  }
+
   start(): void {
     const { node } = this;
     const world = this.#world;

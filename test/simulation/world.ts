@@ -147,11 +147,15 @@ export class World {
   }
 
   /** Keeps note of who leads, and since when. Called whenever that may have changed. */
-  leading(coordinator: SimCoordinator): void {
-    const leads = coordinator.leads;
-    if (leads === (this.leader?.coordinator === coordinator)) return;
-    this.leader = leads ? { coordinator, since: this.timeline.now } : undefined;
-    this.trace(coordinator.node.name, leads ? "LEADS" : "leads no more", {});
+  leading(changed: SimCoordinator): void {
+    const { leader } = this;
+    if (changed.leads === (leader?.coordinator === changed)) return;
+    // After the loss of a store there may be two for a while: the higher term counts.
+    const [first] = this.coordinators.filter((c) => c.leads).sort((a, b) => b.term - a.term);
+    if (first === leader?.coordinator) return;
+    this.leader =
+      first === undefined ? undefined : { coordinator: first, since: this.timeline.now };
+    this.trace(first?.node.name ?? "nobody", "LEADS", {});
   }
 
   restartLater(node: SimCoordinator | SimAgent): void {
@@ -166,18 +170,14 @@ export class World {
 
   #broadcast(sealed: Uint8Array): void {
     for (const agent of this.agents) {
-      this.nats.toNode(agent.node, () =>
-        agent.emitLink?.({ kind: "bundle", sealed, source: "broadcast" }),
-      );
+      this.nats.toNode(agent.node, () => agent.emitLink?.({ kind: "bundle", sealed }));
     }
   }
 
   push(names: readonly string[], sealed: Uint8Array): void {
     for (const agent of this.agents) {
       if (!names.includes(agent.name)) continue;
-      this.nats.toNode(agent.node, () =>
-        agent.emitLink?.({ kind: "bundle", sealed, source: "push" }),
-      );
+      this.nats.toNode(agent.node, () => agent.emitLink?.({ kind: "bundle", sealed }));
     }
   }
 
