@@ -75,6 +75,8 @@ export function notReady(turn: Turn): string[] {
           ? `not leading yet (${core.leadership.role})`
           : "NATS is away",
     );
+    const unreadable = core.warnings.get("state");
+    if (unreadable !== undefined) reasons.push(unreadable);
     return reasons;
   }
   for (const run of core.providers.values()) {

@@ -105,7 +105,8 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
     emit({ kind: "report", report });
   };
   const hear = (message: Msg): void => {
-    // The buffer behind `data` is the socket's: what is opened later needs its own.
+    // A copy: `data` is a view (a Buffer, whose own `slice` makes another one) of all that the socket
+    // read at once, which would be kept for as long as the request waits.
     const { subject: received, data, reply } = message;
     const name = agentOfSubject(received);
     if (name !== undefined && !received.startsWith(subject.agent(id, "register", ""))) {
@@ -119,7 +120,7 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
     if (!isInboxOf(reply, id, name === undefined ? "operator" : "agent", name)) {
       throw new EvergrantError("MESSAGE_FORGED", "a reply subject that is not the asker's inbox");
     }
-    const bytes = data.slice();
+    const bytes = new Uint8Array(data);
     if (name === undefined) controls.add(() => onCommand(bytes, reply).catch(refuse));
     else joins.add(() => onRegister(name, bytes, reply).catch(refuse));
   };
