@@ -157,7 +157,7 @@ export class FakeService {
   #renew(urlString: string, answer: (end: number) => HttpAnswer): HttpAnswer {
     this.asked.renew += 1;
     const live = this.#live.get(keyOf(urlString));
-    if (live === undefined || live.expiresAt < this.now) return this.#refuse(403, "InvalidToken");
+    if (live === undefined || live.expiresAt < this.now) return this.#gone("renew");
     if (live.renewer !== this.caller) return this.#refuse(403, "AccessControlException");
     live.expiresAt = Math.min(live.maxDate, this.now + (this.options.renewIntervalMs ?? 20_000));
     return answer(live.expiresAt);
@@ -166,13 +166,36 @@ export class FakeService {
   #cancel(urlString: string): HttpAnswer {
     this.asked.cancel += 1;
     return this.#live.delete(keyOf(urlString))
-      ? { status: 200, contentType: "application/octet-stream", body: "", date: this.#date() }
-      : this.#refuse(403, "InvalidToken");
+      ? {
+          status: 200,
+          reason: "OK",
+          contentType: "application/octet-stream",
+          body: "",
+          date: this.#date(),
+        }
+      : this.#gone("cancel");
+  }
+
+  /** Each says it in its own way: measured on the real servers. */
+  #gone(operation: "renew" | "cancel"): HttpAnswer {
+    const { kind } = this.options;
+    if (kind === "webhdfs") return this.#refuse(403, "InvalidToken");
+    if (kind === "yarn") return this.#refuse(400, "BadRequestException");
+    return operation === "cancel"
+      ? this.#bare(404, "Invalid delegation token, cannot cancel")
+      : this.#bare(
+          403,
+          "org.apache.hadoop.security.token.SecretManager$InvalidToken: Renewal request",
+        );
+  }
+
+  #bare(status: number, reason: string): HttpAnswer {
+    return { status, reason, contentType: "", body: "", date: this.#date() };
   }
 
   #json(status: number, body: unknown): HttpAnswer {
     const contentType = "application/json";
-    return { status, contentType, body: JSON.stringify(body), date: this.#date() };
+    return { status, reason: "", contentType, body: JSON.stringify(body), date: this.#date() };
   }
 
   #refuse(status: number, exception: string): HttpAnswer {
@@ -181,7 +204,13 @@ export class FakeService {
   }
 
   #page(status: number): HttpAnswer {
-    return { status, contentType: "text/html", body: "<html></html>", date: this.#date() };
+    return {
+      status,
+      reason: "Some Reason",
+      contentType: "text/html",
+      body: "<html></html>",
+      date: this.#date(),
+    };
   }
 
   #date() {

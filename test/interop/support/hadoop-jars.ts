@@ -1,26 +1,29 @@
-/** Hadoop itself, from the ordinary registry by way of Maven, fetched once into `target/`. */
-import { existsSync, writeFileSync } from "node:fs";
+/** Jars from the ordinary registry by way of Maven, fetched once into a project's `target/`. */
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runProgram } from "./foreground.ts";
 
-const PROJECT = fileURLToPath(new URL("../hadoop", import.meta.url));
-const JARS = join(PROJECT, "target", "jars");
-let fetched: Promise<string> | undefined;
+const HADOOP = fileURLToPath(new URL("../hadoop", import.meta.url));
+let hadoop: Promise<string> | undefined;
 
-/** The folder with the jars. @throws when Maven can't resolve them. */
+/** The folder with Hadoop's jars. @throws when Maven can't resolve them. */
 export function hadoopJars(): Promise<string> {
-  fetched ??= fetchJars();
-  return fetched;
+  hadoop ??= fetchJars(HADOOP, join(HADOOP, "target", "jars"));
+  return hadoop;
 }
 
-async function fetchJars(): Promise<string> {
-  const mark = join(JARS, ".complete");
-  if (existsSync(mark)) return JARS;
-  const goals = ["dependency:copy-dependencies", `-DoutputDirectory=${JARS}`];
-  const args = ["-B", "-q", "-f", join(PROJECT, "pom.xml"), ...goals, "-DincludeScope=runtime"];
+/** Copies what the project's pom.xml names into `folder`, unless that was done for the same pom.xml before. */
+export async function fetchJars(project: string, folder: string): Promise<string> {
+  const pom = join(project, "pom.xml");
+  const wanted = readFileSync(pom, "utf8");
+  const mark = join(folder, ".complete");
+  if (existsSync(mark) && readFileSync(mark, "utf8") === wanted) return folder;
+  rmSync(folder, { recursive: true, force: true });
+  const goals = ["dependency:copy-dependencies", `-DoutputDirectory=${folder}`];
+  const args = ["-B", "-q", "-f", pom, ...goals, "-DincludeScope=runtime"];
   const { status, stdout } = await runProgram("mvn", args);
-  if (status !== 0) throw new Error(`Maven could not fetch Hadoop: ${stdout.slice(0, 2000)}`);
-  writeFileSync(mark, "");
-  return JARS;
+  if (status !== 0) throw new Error(`Maven could not fetch ${pom}: ${stdout.slice(0, 2000)}`);
+  writeFileSync(mark, wanted);
+  return folder;
 }

@@ -1,8 +1,9 @@
 /** Spark itself, from the ordinary registry by way of Maven, with our plugin and a job of its own. */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Finished, runProgram } from "./foreground.ts";
+import { fetchJars } from "./hadoop-jars.ts";
 import type { TestHdfs } from "./hdfs.ts";
 
 const PROJECT = fileURLToPath(new URL("../spark", import.meta.url));
@@ -43,13 +44,7 @@ export interface TestSpark {
 }
 
 export async function sparkTools(): Promise<TestSpark> {
-  const mark = join(JARS, ".complete");
-  if (!existsSync(mark)) {
-    const goals = ["dependency:copy-dependencies", `-DoutputDirectory=${JARS}`];
-    const pom = join(PROJECT, "pom.xml");
-    await must("mvn", "-B", "-q", "-f", pom, ...goals, "-DincludeScope=runtime");
-    writeFileSync(mark, "");
-  }
+  await fetchJars(PROJECT, JARS);
   // By this file Spark knows a distribution, whose executors it can start.
   writeFileSync(join(HOME, "RELEASE"), "from Maven\n");
   await must("mvn", "-B", "-q", "-f", join(PLUGIN, "pom.xml"), "package");

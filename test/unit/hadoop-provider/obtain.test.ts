@@ -161,6 +161,24 @@ describe("the life of one token", () => {
     expect(nn.asked).toEqual({ get: 3, renew: 4, cancel: 0 });
   });
 
+  it.each(["webhdfs", "httpfs", "kms", "yarn"] as const)(
+    "that %s has lost is replaced by its next renewal, and its cancellation is no error",
+    async (kind) => {
+      const lossy = fake({ kind, hosts: ["h:1"] });
+      const it = provider([lossy], {
+        services: [{ name: "s", kind, url: "http://h:1", service: "x" }],
+      });
+      const first = credentialOf(await obtain(it));
+      lossy.forget();
+      await it.cancel?.(first, NEVER);
+      expect(lossy.asked.cancel).toBe(1);
+      clock.advance(15_000);
+      const second = credentialOf(await obtain(it, first));
+      expect(bytesOf(second)).not.toEqual(bytesOf(first));
+      expect(lossy.asked.get).toBe(2);
+    },
+  );
+
   it("ends with one cancel for each token that is alive, labels and replaced ones included", async () => {
     const nn = nameNode();
     const it = provider([nn], { services: [{ ...NN, nameservice: "ns1" }] });

@@ -96,6 +96,7 @@ it("judges every exception and every status by some code, and never by a message
       (status, exception, message) => {
         const answer = (words: string) => ({
           status,
+          reason: words,
           contentType: "application/json",
           body: JSON.stringify({ RemoteException: { exception, message: words } }),
           date: undefined,

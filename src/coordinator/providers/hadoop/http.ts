@@ -22,6 +22,8 @@ export interface HttpCall {
 
 export interface HttpAnswer {
   readonly status: number;
+  /** What stands behind the status in the first line: KMS and HttpFS name their exception's class there. */
+  readonly reason: string;
   readonly contentType: string;
   readonly body: string;
   /** The server's clock; undefined when it sent no usable `Date`. */
@@ -62,6 +64,7 @@ async function collect(answer: IncomingMessage, where: string): Promise<HttpAnsw
   const date = Math.max(...dates);
   return {
     status: answer.statusCode ?? 0,
+    reason: answer.statusMessage ?? "",
     contentType: answer.headers["content-type"] ?? "",
     body: Buffer.concat(chunks).toString("utf8"),
     date: Number.isFinite(date) ? epochMs(date) : undefined,

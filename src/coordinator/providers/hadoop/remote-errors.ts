@@ -61,7 +61,7 @@ const remoteExceptionSchema = z.object({
 
 /** Judges any answer but a 200. */
 export function judgeRefusal(answer: HttpAnswer): Refusal {
-  const exception = exceptionOf(answer.body);
+  const exception = exceptionOf(answer.body) ?? classNameAtStart(answer.reason);
   const named = exception === undefined ? undefined : BY_EXCEPTION[exception];
   const { code, elsewhere, dead } = named ?? byStatus(answer.status, exception !== undefined);
   return { code, elsewhere: elsewhere === true, dead: dead === true, exception };
@@ -76,6 +76,15 @@ function byStatus(status: number, fromHadoop: boolean): Meaning {
   if (status >= 400 && status < 500) return INVALID;
   if (status >= 500) return AWAY;
   return { code: "ISSUER_ANSWER_UNUSABLE", elsewhere: true };
+}
+
+/**
+ * KMS and HttpFS answer without a body and with `403 org.apache…SecretManager$InvalidToken: …`: the
+ * class's full name, then what it says, which is not looked at.
+ */
+function classNameAtStart(reason: string): string | undefined {
+  const [, name] = /^(?:[a-z][a-z0-9_]*\.)+([A-Za-z0-9_$]+)(?::|$)/.exec(reason) ?? [];
+  return name?.split("$").at(-1);
 }
 
 function exceptionOf(body: string): string | undefined {

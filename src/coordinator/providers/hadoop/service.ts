@@ -86,7 +86,7 @@ export class HadoopService {
   /** Resolves also when the token was gone already. */
   async cancel(call: CallContext, token: HadoopToken): Promise<void> {
     try {
-      await this.#send(call, this.#api.cancel(token));
+      await this.#send(call, this.#api.cancel(token), this.#api.gone.cancel);
     } catch (error) {
       if (!isDeadToken(error)) throw error;
     }
@@ -106,7 +106,8 @@ export class HadoopService {
   }
 
   async #renew(call: CallContext, token: HadoopToken): Promise<EpochMs> {
-    return this.#api.readRenewed(await this.#send(call, this.#api.renew(token)));
+    const request = this.#api.renew(token);
+    return this.#api.readRenewed(await this.#send(call, request, this.#api.gone.renew));
   }
 
   /** The end is in no answer to a GET: only a renewal tells it. */
@@ -144,7 +145,7 @@ export class HadoopService {
   }
 
   /** Asks the nodes in turn, from the one that was good last. Every request is counted. */
-  async #send(call: CallContext, request: ApiRequest): Promise<HttpAnswer> {
+  async #send(call: CallContext, request: ApiRequest, gone?: number): Promise<HttpAnswer> {
     const { urls } = this.options;
     let failed: unknown;
     for (let at = 0; at < urls.length; at += 1) {
@@ -152,7 +153,7 @@ export class HadoopService {
       const node = urls[index];
       if (node === undefined) continue;
       try {
-        const answer = await this.#ask(call, node, request);
+        const answer = await this.#ask(call, node, request, gone);
         this.#lastGood = index;
         return answer;
       } catch (error) {
@@ -163,7 +164,12 @@ export class HadoopService {
     throw failed ?? new EvergrantError("INTERNAL", "a service without nodes");
   }
 
-  async #ask(call: CallContext, node: URL, request: ApiRequest): Promise<HttpAnswer> {
+  async #ask(
+    call: CallContext,
+    node: URL,
+    request: ApiRequest,
+    gone: number | undefined,
+  ): Promise<HttpAnswer> {
     const { clock, http, requestTimeout } = this.#tools;
     const { servicePrincipal, caFile, name } = this.options;
     const negotiate = await call.negotiator.token(servicePrincipal ?? `HTTP@${node.hostname}`);
@@ -181,7 +187,7 @@ export class HadoopService {
         signal: AbortSignal.any([limit.signal, call.signal]),
       });
       if (answer.date !== undefined) this.#skew = skewOf(answer.date, clock.now().wall);
-      if (answer.status !== 200) throw refusal(answer, name, node);
+      if (answer.status !== 200) throw refusal(answer, name, node, gone);
       return answer;
     } finally {
       cancel();
@@ -196,8 +202,14 @@ function isElsewhere(error: unknown): boolean {
   return error.details["elsewhere"] === true || error.details["systemCode"] !== undefined;
 }
 
-function refusal(answer: HttpAnswer, service: string, node: URL): EvergrantError {
-  const { code, elsewhere, dead, exception } = judgeRefusal(answer);
+function refusal(
+  answer: HttpAnswer,
+  service: string,
+  node: URL,
+  gone: number | undefined,
+): EvergrantError {
+  const { code, elsewhere, exception, ...judged } = judgeRefusal(answer);
+  const dead = judged.dead || answer.status === gone;
   const what = exception === undefined ? `${answer.status}` : `${answer.status} ${exception}`;
   return new EvergrantError(code, `service ${service} at ${node.host} answered ${what}`, {
     details: {

@@ -35,12 +35,14 @@ export interface TokenApi {
   renew(token: HadoopToken): ApiRequest;
   readRenewed(answer: HttpAnswer): EpochMs;
   cancel(token: HadoopToken): ApiRequest;
+  /** The status by which it says that the token in the request is gone, where it names no InvalidToken. */
+  readonly gone: { readonly renew?: number; readonly cancel?: number };
 }
 
 const issuedSchema = z.object({ Token: z.object({ urlString: z.string() }).nullable() });
 const renewedSchema = z.object({ long: z.int().min(0) });
 
-function operations(path: string, doAsParameter: string): TokenApi {
+function operations(path: string, doAsParameter: string, gone: TokenApi["gone"] = {}): TokenApi {
   const put = (op: string, token: HadoopToken): ApiRequest => ({
     method: "PUT",
     path,
@@ -69,6 +71,7 @@ function operations(path: string, doAsParameter: string): TokenApi {
     renew: (token) => put("RENEWDELEGATIONTOKEN", token),
     readRenewed: (answer) => epochMs(read(renewedSchema, answer).long),
     cancel: (token) => put("CANCELDELEGATIONTOKEN", token),
+    gone,
   };
 }
 
@@ -81,6 +84,7 @@ const yarnHeaders = (token: HadoopToken): Readonly<Record<string, string>> => ({
 });
 
 const yarn: TokenApi = {
+  gone: { renew: 400, cancel: 400 },
   issue: ({ renewer }) => ({
     method: "POST",
     path: YARN_PATH,
@@ -109,8 +113,8 @@ const yarn: TokenApi = {
 
 export const TOKEN_APIS: Readonly<Record<ServiceKind, TokenApi>> = {
   webhdfs: operations("/webhdfs/v1/", "doas"),
-  httpfs: operations("/webhdfs/v1/", "doAs"),
-  kms: operations("/kms/v1/", "doAs"),
+  httpfs: operations("/webhdfs/v1/", "doAs", { cancel: 404 }),
+  kms: operations("/kms/v1/", "doAs", { cancel: 404 }),
   yarn,
 };
 
