@@ -5,7 +5,19 @@
 import { compareVersions, type Version } from "../../protocol/names.ts";
 import type { Report } from "../../protocol/report.ts";
 import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
-import { ALWAYS, audit, type Core, due, log, plus, type Turn, unwarn, warn } from "./core.ts";
+import {
+  ALWAYS,
+  audit,
+  type Core,
+  countRefused,
+  due,
+  jobTime,
+  log,
+  plus,
+  type Turn,
+  unwarn,
+  warn,
+} from "./core.ts";
 import { onAgentDemand } from "./demand.ts";
 import type { RegisterFacts } from "./effects.ts";
 import { isLeading, noteTerm } from "./leadership.ts";
@@ -38,6 +50,9 @@ export interface Roster {
   resends: number;
   resendOf: Version | undefined;
 }
+
+/** Ten years: how far a former coordinator's clock may have been ahead. */
+const LIKELY_AHEAD_SEC = 10 * 365 * 86_400;
 
 /** Lost agents are remembered for this long, so that operators see their names. */
 const FORGET_AFTER = seconds(3600);
@@ -80,7 +95,18 @@ export function admit(turn: Turn, body: RegisterFacts): void {
     failing: before?.failing ?? {},
     refused: before?.refused ?? {},
   });
-  noteTerm(turn, body.highest.term);
+  noteClaimedTerm(turn, body.highest.term);
+}
+
+/**
+ * A term that an agent claims to have seen raises ours (all stores may have been lost), but only
+ * within reason: terms begin at the wall clock's seconds, and an executor that lies must not be able
+ * to use up the numbers.
+ */
+function noteClaimedTerm(turn: Turn, term: number): void {
+  const likely = Math.max(turn.core.leadership.term, jobTime(turn) / 1000);
+  if (term <= likely + LIKELY_AHEAD_SEC) noteTerm(turn, term);
+  else countRefused(turn.core, "MESSAGE_MALFORMED");
 }
 
 function add(turn: Turn, agent: Agent): void {
@@ -152,7 +178,7 @@ export function onReport(turn: Turn, report: Report): void {
     log(turn, "info", "a lost agent is back", { agent: agent.agent });
   }
   const version = { term: report.term, generation: report.generation };
-  noteTerm(turn, report.term);
+  noteClaimedTerm(turn, report.term);
   if (compareVersions(version, agent.held) > 0) agent.held = version;
   switch (report.type) {
     case "ack": {
