@@ -1,0 +1,258 @@
+import { describe, expect, test } from "vitest";
+import { CoreRig, HOUR } from "../../support/core-rig.ts";
+
+const leading = (): CoreRig => {
+  const rig = new CoreRig().start();
+  rig.run(1000);
+  return rig;
+};
+
+const token = (over: object) => ({
+  kind: "token" as const,
+  token: {
+    id: "token-one",
+    tenant: "default",
+    job: "etl",
+    notAfterMs: 4e12,
+    maxAgents: 2,
+    ...over,
+  },
+});
+
+describe("registration", () => {
+  test("a token lets in as many agents as it names, and one that comes in again is counted once", () => {
+    const rig = leading();
+    const admission = token({});
+    expect(rig.register("a", "a1", { admission })?.accepted).toBe(true);
+    expect(rig.register("a", "a2", { admission })?.accepted).toBe(true);
+    expect(rig.register("b", "b1", { admission })?.accepted).toBe(true);
+    expect(rig.register("c", "c1", { admission })).toMatchObject({
+      accepted: false,
+      code: "JOIN_TOKEN_EXHAUSTED",
+    });
+    expect(rig.stores.state.value?.tokenUses).toEqual({ "token-one": 2 });
+  });
+
+  test("an ended token is refused, judged by the coordinator's clock", () => {
+    const rig = leading();
+    const notAfterMs = rig.now().wall + 1000;
+    expect(rig.register("a", "a1", { admission: token({ notAfterMs }) })?.accepted).toBe(true);
+    rig.run(1000);
+    expect(rig.register("b", "b1", { admission: token({ notAfterMs }) })).toMatchObject({
+      code: "JOIN_TOKEN_EXPIRED",
+    });
+  });
+
+  test("a ticket counts for its own name and key only", () => {
+    const rig = leading();
+    const ticket = (agent: string, x: string) => ({
+      kind: "ticket" as const,
+      ticket: {
+        tenant: "default",
+        job: "etl",
+        agent,
+        key: { kid: "k", jwk: { kty: "OKP" as const, crv: "Ed25519" as const, x } },
+        tokenId: "token-one",
+        issuedAtMs: 0,
+      },
+    });
+    expect(rig.register("a", "a1", { admission: ticket("a", "a-key") })?.accepted).toBe(true);
+    for (const stolen of [ticket("b", "a-key"), ticket("a", "b-key")]) {
+      expect(rig.register("a", "a1", { admission: stolen })).toMatchObject({
+        code: "JOIN_TOKEN_INVALID",
+      });
+    }
+  });
+
+  test("another job's agent and one without admission are refused with the code, and counted", () => {
+    const rig = leading();
+    expect(rig.register("a", "a1", { job: "other" })).toMatchObject({
+      code: "MESSAGE_FOR_OTHER_JOB",
+    });
+    const admission = { kind: "none", code: "JOIN_TOKEN_INVALID" } as const;
+    expect(rig.register("a", "a1", { admission })).toMatchObject({ code: "JOIN_TOKEN_INVALID" });
+    expect(rig.status().refused).toEqual({ MESSAGE_FOR_OTHER_JOB: 1, JOIN_TOKEN_INVALID: 1 });
+  });
+
+  test("nobody is answered before the first bundle of the term is out", () => {
+    const rig = new CoreRig();
+    rig.stores.bundle.away = true;
+    rig.start().run(1000);
+    expect(rig.register("a", "a1")).toBeUndefined();
+    rig.stores.bundle.away = false;
+    rig.run(2000);
+    expect(rig.register("a", "a1")).toMatchObject({ accepted: true, generation: 1 });
+  });
+});
+
+describe("the roster", () => {
+  test("a new instance with the same key supersedes the older one; another key under the name lives beside it", () => {
+    const rig = leading();
+    rig.register("a", "a1");
+    rig.register("a", "a2");
+    expect(rig.status().agents.live).toBe(1);
+    rig.register("a", "a3", { key: "another-key" });
+    expect(rig.status().agents.live).toBe(2);
+    expect(rig.status().warnings).toEqual(["2 agents call themselves a: all of them are served"]);
+  });
+
+  test("an agent that is unheard for the lost interval is lost, and back with its next report", () => {
+    const rig = leading();
+    rig.register("a", "a1");
+    rig.report("a", "a1");
+    rig.run(44_000);
+    expect(rig.status().agents).toMatchObject({ live: 1, lost: 0 });
+    rig.run(10_000);
+    expect(rig.status().agents).toMatchObject({ live: 0, lost: 1 });
+    rig.report("a", "a1");
+    expect(rig.status().agents).toMatchObject({ live: 1, lost: 0 });
+  });
+
+  test("a beat that shows an old generation is answered with the current bundle, a current one with nothing", () => {
+    const rig = leading();
+    rig.register("a", "a1");
+    rig.report("a", "a1");
+    expect(rig.effectsOf("push")).toEqual([]);
+    rig.report("a", "a1", { term: 0, generation: 0 });
+    // What it holds is the highest that it has ever shown: an old report arriving late changes nothing.
+    expect(rig.effectsOf("push")).toEqual([]);
+    rig.register("b", "b1");
+    rig.report("b", "b1", { term: 0, generation: 0 });
+    expect(rig.effectsOf("push").map((e) => e.agents)).toEqual([["b"]]);
+  });
+
+  test("a report that was played again counts for nothing", () => {
+    const rig = leading();
+    rig.register("a", "a1");
+    rig.report("a", "a1", { sequence: 7 });
+    rig.run(44_000);
+    rig.report("a", "a1", { sequence: 7 });
+    rig.run(10_000);
+    expect(rig.status().agents.lost).toBe(1);
+  });
+
+  test("a term above the own one makes the coordinator take a higher one; an absurd one does not", () => {
+    const rig = leading();
+    const { term } = rig.status();
+    rig.register("a", "a1", { highest: { term: term + 5, generation: 3 } });
+    rig.run(1000);
+    expect(rig.status().term).toBe(term + 6);
+    expect(rig.status().phase).toBe("leading");
+    rig.register("b", "b1", { highest: { term: Number.MAX_SAFE_INTEGER, generation: 3 } });
+    rig.run(1000);
+    expect(rig.status().term).toBe(term + 6);
+    expect(rig.status().refused).toEqual({ MESSAGE_MALFORMED: 1 });
+  });
+});
+
+describe("a forced rotation (I7)", () => {
+  const ack = (generation: number, outcome: "applied" | "failed", sequence: number) => ({
+    type: "ack" as const,
+    sequence,
+    generation,
+    results: [{ provider: "lake", kind: "file", generation, outcome, tookMs: 1 }],
+  });
+
+  test("is done when every live agent has applied it, and names those that have not", () => {
+    const rig = leading();
+    for (const name of ["a", "b"]) {
+      rig.register(name, `${name}1`);
+      rig.report(name, `${name}1`);
+    }
+    const asked = rig.command({ kind: "rotate", text: "test" });
+    const id = asked?.kind === "rotation" ? asked.rotation.id : "";
+    const standing = () => rig.command({ kind: "rotation", id });
+    rig.report("a", "a1", ack(2, "applied", 100) as never);
+    expect(standing()).toMatchObject({
+      rotation: { state: "delivering", generation: 2, missing: ["b"], issuerCalls: 1 },
+    });
+    rig.report("b", "b1", ack(2, "failed", 100) as never);
+    expect(standing()).toMatchObject({ rotation: { state: "delivering", missing: ["b"] } });
+    rig.report("b", "b1", ack(2, "applied", 101) as never);
+    expect(standing()).toMatchObject({ rotation: { state: "done", missing: [], applied: 2 } });
+  });
+
+  test("ends with the lost one named as missing", () => {
+    const rig = leading();
+    rig.register("a", "a1");
+    rig.report("a", "a1");
+    const asked = rig.command({ kind: "rotate", text: "test" });
+    const id = asked?.kind === "rotation" ? asked.rotation.id : "";
+    rig.run(60_000);
+    expect(rig.command({ kind: "rotation", id })).toMatchObject({
+      rotation: { state: "done", applied: 0, missing: ["a"] },
+    });
+  });
+
+  test("during the cooldown is deferred, and never answered with the old generation", () => {
+    const rig = leading();
+    const ask = () => {
+      const asked = rig.command({ kind: "rotate", text: "test" });
+      return asked?.kind === "rotation" ? asked.rotation : undefined;
+    };
+    const first = ask();
+    expect(rig.command({ kind: "rotation", id: first?.id ?? "" })).toMatchObject({
+      rotation: { state: "done", generation: 2 },
+    });
+    const second = ask();
+    expect(second).toMatchObject({ state: "obtaining", generation: 0 });
+    rig.run(9000);
+    expect(rig.calls).toHaveLength(2);
+    rig.run(1500);
+    expect(rig.command({ kind: "rotation", id: second?.id ?? "" })).toMatchObject({
+      rotation: { state: "done", generation: 3 },
+    });
+  });
+
+  test("of a provider that is denied ends as failed, with the reason, and the old credential is kept", () => {
+    const rig = leading();
+    rig.issue = () => "ISSUER_DENIED";
+    const asked = rig.command({ kind: "rotate", text: "test" });
+    const id = asked?.kind === "rotation" ? asked.rotation.id : "";
+    expect(rig.command({ kind: "rotation", id })).toMatchObject({
+      rotation: { state: "failed", error: expect.stringContaining("ISSUER_DENIED") },
+    });
+    expect(rig.status().providers[0]).toMatchObject({
+      generation: 1,
+      runwayMs: expect.any(Number),
+    });
+    expect(rig.status().ready).toBe(true);
+  });
+});
+
+describe("commands", () => {
+  test("a command is carried out once: played again it is refused, and so is one that has expired", () => {
+    const rig = leading();
+    const again = { nonce: "n".repeat(20) };
+    expect(rig.command({ kind: "status" }, again)?.kind).toBe("status");
+    expect(rig.command({ kind: "status" }, again)).toMatchObject({ code: "MESSAGE_REPLAYED" });
+    const { wall } = rig.now();
+    for (const over of [
+      { notAfterMs: wall },
+      { issuedAtMs: wall, notAfterMs: wall + 301_000 },
+      { issuedAtMs: wall + 301_000, notAfterMs: wall + 302_000 },
+    ]) {
+      expect(rig.command({ kind: "status" }, over)).toMatchObject({ code: "MESSAGE_EXPIRED" });
+    }
+    expect(rig.command({ kind: "end" }, { job: "other" })).toMatchObject({
+      code: "MESSAGE_FOR_OTHER_JOB",
+    });
+    expect(rig.finished).toBeUndefined();
+  });
+
+  test("an unknown provider is refused with those that there are", () => {
+    const rig = leading();
+    expect(rig.command({ kind: "rotate", providers: ["laek"], text: "" })).toMatchObject({
+      code: "CONFIG_INVALID",
+      message: "no provider laek; there are lake",
+    });
+    expect(rig.calls).toHaveLength(1);
+  });
+
+  test("a coordinator that does not lead is silent", () => {
+    const rig = new CoreRig();
+    rig.stores.lease.away = true;
+    rig.start().run(HOUR);
+    expect(rig.command({ kind: "status" })).toBeUndefined();
+  });
+});
