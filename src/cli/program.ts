@@ -16,6 +16,7 @@ import { registerHadoopTokens } from "./hadoop-tokens.ts";
 import { type CliIo, note } from "./io.ts";
 import { registerJobKey } from "./job-key.ts";
 import { registerJoin } from "./join.ts";
+import { registerNatsPermissions } from "./nats-permissions.ts";
 import { registerOperatorKey } from "./operator-key.ts";
 import { registerRotate } from "./rotate.ts";
 import { registerStatus } from "./status.ts";
@@ -41,6 +42,7 @@ const SUBCOMMANDS = [
   registerJoin,
   registerJobKey,
   registerOperatorKey,
+  registerNatsPermissions,
   registerCredentialProcess,
   registerHadoopTokens,
   registerDemo,

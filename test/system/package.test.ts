@@ -151,7 +151,7 @@ describe("the packed package", () => {
         "sidecar: the file says blue",
         "console: done, missing: nobody",
         "listener: bundles come on evergrant.v1.bundle.default.etl",
-        "listener: generation is there",
+        "listener: lets in 100000 agents until 20",
       ]) {
         expect(stdout).toContain(line);
       }
