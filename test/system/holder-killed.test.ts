@@ -5,18 +5,18 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/runtime/system-clock.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
-import type { AgentsProcess } from "./support/agents-process.ts";
 import { expectUnharmed } from "./support/oracle.ts";
 import {
-  CALL_TIMEOUT_MS,
-  type CoordinatorProcess,
-  type SystemRig,
-  startRig,
-  TIMING,
-  writesOf,
-} from "./support/system-rig.ts";
+  AGENTS,
+  askForRotation,
+  holdResult,
+  meetCall,
+  published,
+  type Scene,
+  startScene,
+} from "./support/scene.ts";
+import { CALL_TIMEOUT_MS, TIMING, writesOf } from "./support/system-rig.ts";
 
-const AGENTS = 5;
 const LEASE_MS = TIMING.leaseTtlSec * 1000;
 /** A successor that finds an open intent waits its time out before it calls. */
 const TAKEOVER_MS = LEASE_MS + 10_000;
@@ -27,36 +27,6 @@ let redis: TestServer;
 beforeAll(async () => {
   [nats, redis] = await Promise.all([startNats(), startRedis()]);
 });
-
-interface Scene {
-  readonly rig: SystemRig;
-  readonly holder: CoordinatorProcess;
-  readonly standby: CoordinatorProcess;
-  readonly agents: AgentsProcess;
-}
-
-/** Generation 1 is out and everybody has it; a plan of its own comes no sooner than after 29 s. */
-async function scene(): Promise<Scene> {
-  const rig = await startRig({ nats, redis });
-  const holder = await rig.coordinator("a");
-  await holder.leads();
-  const [standby, agents] = await Promise.all([
-    rig.coordinator("b", { standby: true }),
-    rig.agents({ count: AGENTS }),
-  ]);
-  await Promise.all([
-    standby.until((line) => line["msg"] === "another coordinator leads: standing by"),
-    agents.untilGeneration(1),
-  ]);
-  await agents.mark();
-  return { rig, holder, standby, agents };
-}
-
-/** An operator asks for generation 2: what follows is a rotation like any other. */
-async function rotation({ rig }: Scene): Promise<void> {
-  const operator = await rig.operator();
-  await operator.rotate({ text: "system ring" });
-}
 
 /** Kills the holder now; returns when its successor led, in milliseconds from then. */
 async function killed({ holder, standby }: Scene): Promise<number> {
@@ -69,9 +39,6 @@ async function killed({ holder, standby }: Scene): Promise<number> {
   return led - at;
 }
 
-const published = (generation: number) => (line: Readonly<Record<string, unknown>>) =>
-  line["msg"] === "bundle published" && line["generation"] === generation;
-
 /** What a rotation costs when its first call was lost with the holder. */
 const RECOVERED = { calls: 3, obtained: 2, failures: 0, recoveries: 1 };
 /** What it costs when nothing was lost. */
@@ -79,7 +46,7 @@ const CLEAN = { calls: 2, obtained: 2, failures: 0, recoveries: 0 };
 
 describe("S1: the holder is killed", () => {
   it("S1.1 in the first 75 %: a successor leads within lease + 10 s, without an issuer call", async () => {
-    const now = await scene();
+    const now = await startScene({ nats, redis });
     const { rig, standby, agents } = now;
     await killed(now);
     await standby.until(published(1));
@@ -97,10 +64,10 @@ describe("S1: the holder is killed", () => {
   });
 
   it("S1.2 before the issuer call: the intent is waited out, then one call obtains", async () => {
-    const now = await scene();
+    const now = await startScene({ nats, redis });
     const { rig, standby, agents } = now;
     const holding = rig.stsProxy.holdNext(() => true);
-    await rotation(now);
+    await askForRotation(rig);
     const request = await holding;
     expect(request.frame.bytes.toString("latin1")).toMatch(/^POST /);
     expect(rig.sts.count()).toBe(1);
@@ -118,17 +85,10 @@ describe("S1: the holder is killed", () => {
   });
 
   it("S1.3 during the issuer call: one call is lost, counted, and made again", async () => {
-    const now = await scene();
+    const now = await startScene({ nats, redis });
     const { rig, holder, standby, agents } = now;
-    const calling = new Promise<void>((met) => {
-      rig.sts.onCall = () => {
-        rig.sts.onCall = undefined;
-        met();
-        // The answer never comes: the caller is gone by then.
-        return holder.exited.then(() => undefined);
-      };
-    });
-    await rotation(now);
+    const calling = meetCall(rig, holder.exited); // the answer never comes: the caller is gone by then
+    await askForRotation(rig);
     await calling;
     expect(rig.sts.count()).toBe(1); // arrived, and not ended
     await killed(now);
@@ -143,10 +103,10 @@ describe("S1: the holder is killed", () => {
   });
 
   it("S1.4 after the issuer call, before the state write: the credential dies unseen, one recovery", async () => {
-    const now = await scene();
+    const now = await startScene({ nats, redis });
     const { rig, holder, standby, agents } = now;
-    const holding = resultHeld(rig, holder);
-    await rotation(now);
+    const holding = holdResult(rig, holder);
+    await askForRotation(rig);
     const held = await holding;
     expect(rig.sts.count("AssumeRole", "ok")).toBe(2);
     expect((await rig.state())?.generation).toBe(1);
@@ -163,10 +123,10 @@ describe("S1: the holder is killed", () => {
   });
 
   it("S1.5 after the state write, unheard: the successor adopts the credential, no other call", async () => {
-    const now = await scene();
+    const now = await startScene({ nats, redis });
     const { rig, holder, standby, agents } = now;
-    const holding = resultHeld(rig, holder);
-    await rotation(now);
+    const holding = holdResult(rig, holder);
+    await askForRotation(rig);
     const held = await holding;
     await held.releaseMuted('"stream":"KV_evergrant_state"');
     expect((await rig.state())?.generation).toBe(2);
@@ -182,10 +142,10 @@ describe("S1: the holder is killed", () => {
   });
 
   it("S1.6 before the publish: the successor publishes what was stored, no other call", async () => {
-    const now = await scene();
+    const now = await startScene({ nats, redis });
     const { rig, holder, standby, agents } = now;
     const holding = holder.nats.holdNext(writesOf(rig, "bundle"));
-    await rotation(now);
+    await askForRotation(rig);
     const held = await holding;
     expect(held.frame.verb).toBe("HPUB");
     expect((await rig.state())?.generation).toBe(2);
@@ -209,10 +169,10 @@ describe("S1: the holder is killed", () => {
   });
 
   it("S1.7 after the publish, unheard: the agents have it, the successor publishes it once more", async () => {
-    const now = await scene();
+    const now = await startScene({ nats, redis });
     const { rig, holder, standby, agents } = now;
     const holding = holder.nats.holdNext(writesOf(rig, "bundle"));
-    await rotation(now);
+    await askForRotation(rig);
     const held = await holding;
     await held.releaseMuted('"stream":"KV_evergrant_bundles"');
     await agents.untilGeneration(2);
@@ -229,14 +189,3 @@ describe("S1: the holder is killed", () => {
     });
   });
 });
-
-/** The state write that follows the issuer's answer. */
-function resultHeld(rig: SystemRig, holder: CoordinatorProcess) {
-  return new Promise<Awaited<ReturnType<CoordinatorProcess["nats"]["holdNext"]>>>((met) => {
-    rig.sts.onCall = () => {
-      rig.sts.onCall = undefined;
-      // From here on the holder writes its state for one reason only: the result.
-      void holder.nats.holdNext(writesOf(rig, "state")).then(met);
-    };
-  });
-}

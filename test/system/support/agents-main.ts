@@ -128,13 +128,17 @@ function look(watched: Watched): void {
 const all = await Promise.all(Array.from({ length: options.count }, (_, index) => watch(index)));
 const lookAll = (): void => {
   for (const watched of all) look(watched);
-  systemClock.timer(durationMs(LOOK_MS), lookAll);
 };
-lookAll();
+const keepLooking = (): void => {
+  lookAll();
+  systemClock.timer(durationMs(LOOK_MS), keepLooking);
+};
+keepLooking();
 
 createInterface({ input: process.stdin }).on("line", (text) => {
   const command = JSON.parse(text) as { readonly ask: string; readonly id: number };
   if (command.ask === "report") {
+    lookAll();
     const memory = process.memoryUsage();
     say({
       answer: command.id,

@@ -48,8 +48,7 @@ export const CALL_TIMEOUT_MS = 1500;
 export const AGENT_TIMINGS = {
   registerRetry: { firstMs: 200, lastMs: 1000 },
   receiverRetry: { firstMs: 200, lastMs: 1000 },
-  pullRetry: { firstMs: 200, lastMs: 1000 },
-  pullSpreadMs: 200,
+  catchUpSpreadMs: 200,
   registerSpreadMs: 200,
   requestTimeoutMs: 1000,
   reconnectWaitMs: 100,
@@ -134,6 +133,7 @@ export async function buildRig(options: RigOptions, cleanup: Cleanup): Promise<S
   const agentsNats = await proxy(options.nats.port, "nats");
   const stsProxy = await proxy(Number(new URL(sts.url).port), "raw");
   const key = join(dir, "job-key.json");
+  const operatorFile = join(dir, "operator.json");
   const coordinators: CoordinatorProcess[] = [];
   const firstRunDir = (): string => {
     const [first] = coordinators;
@@ -198,6 +198,9 @@ export async function buildRig(options: RigOptions, cleanup: Cleanup): Promise<S
           config,
           "--job-key",
           key,
+          // One operator's key for all: whoever leads answers it.
+          "--operator-file",
+          operatorFile,
           "--json",
           ...(given.standby === true ? ["--standby"] : []),
         ],
@@ -237,7 +240,7 @@ export async function buildRig(options: RigOptions, cleanup: Cleanup): Promise<S
       return agents;
     },
     async operator() {
-      const text = await readFile(join(firstRunDir(), "operator.json"), "utf8");
+      const text = await readFile(operatorFile, "utf8");
       const file = JSON.parse(text);
       file.nats.servers = [options.nats.url];
       const client = await connectOperator(file, { clock: systemClock, random: systemRandom });

@@ -1,0 +1,148 @@
+/** S4: SIGTERM hands over at every moment of a rotation, and `end` ends the job for everybody. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/runtime/system-clock.ts";
+import { startNats, startRedis, type TestServer } from "../support/servers.ts";
+import { expectUnharmed } from "./support/oracle.ts";
+import {
+  AGENTS,
+  askForRotation,
+  holdResult,
+  meetCall,
+  published,
+  type Scene,
+  says,
+  startScene,
+} from "./support/scene.ts";
+import { TIMING, writesOf } from "./support/system-rig.ts";
+
+let nats: TestServer;
+let redis: TestServer;
+
+beforeAll(async () => {
+  [nats, redis] = await Promise.all([startNats(), startRedis()]);
+});
+
+/** A released lease is taken at the next look: well before it could have run out. */
+const AT_ONCE_MS = TIMING.leaseTtlSec * 1000;
+
+/** SIGTERM now, then `meanwhile`; the holder ends with 0, and its standby leads at once. */
+async function handedOver(
+  { holder, standby }: Scene,
+  meanwhile: () => void = () => undefined,
+): Promise<void> {
+  const asked = systemClock.now().mono;
+  holder.signal("SIGTERM");
+  await holder.until(() => holder.noise.some((line) => line.includes("handing over (SIGTERM)")));
+  meanwhile();
+  const [{ code }, led] = await Promise.all([holder.exited, standby.leads(asked)]);
+  expect(code).toBe(0);
+  expect(holder.count((line) => line["event"] === "handed-over")).toBe(1);
+  const released = holder.nats.said.filter((frame) => frame.verb === "HPUB").at(-1)?.at ?? 0;
+  expect(led.at - released).toBeLessThan(AT_ONCE_MS);
+  expect(standby.count((line) => String(line["msg"]).includes("has not moved"))).toBe(0);
+}
+
+const rotated = {
+  issuer: 2,
+  counts: { calls: 2, obtained: 2, failures: 0, recoveries: 0 },
+  generation: 2,
+  runwayAboveMs: 10_000,
+  terms: 2,
+};
+
+describe("S4: SIGTERM hands over", () => {
+  it("S4.1 idle: the standby leads at once, without an issuer call", async () => {
+    const scene = await startScene({ nats, redis });
+    await handedOver(scene);
+    await scene.standby.until(published(1));
+    await expectUnharmed(scene.rig, scene.agents, {
+      ...rotated,
+      issuer: 1,
+      counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
+      generation: 1,
+    });
+  });
+
+  it("S4.2 while the intent is being written: the call is made, recorded and handed over", async () => {
+    const scene = await startScene({ nats, redis });
+    const { rig, holder, standby, agents } = scene;
+    const holding = holder.nats.holdNext(writesOf(rig, "state"));
+    await askForRotation(rig);
+    const held = await holding;
+    expect(rig.sts.count()).toBe(1);
+    await handedOver(scene, held.release);
+    await standby.until(published(2));
+    await expectUnharmed(rig, agents, rotated);
+  });
+
+  it("S4.3 during the issuer call: its answer is recorded before the lease is released", async () => {
+    const scene = await startScene({ nats, redis });
+    const { rig, standby, agents } = scene;
+    let answer: () => void = () => undefined;
+    const calling = meetCall(
+      rig,
+      new Promise<void>((resolve) => {
+        answer = resolve;
+      }),
+    );
+    await askForRotation(rig);
+    await calling;
+    await handedOver(scene, answer);
+    await standby.until(published(2));
+    await expectUnharmed(rig, agents, rotated);
+  });
+
+  it("S4.4 while the result is being written", async () => {
+    const scene = await startScene({ nats, redis });
+    const { rig, holder, standby, agents } = scene;
+    const holding = holdResult(rig, holder);
+    await askForRotation(rig);
+    const held = await holding;
+    expect((await rig.state())?.generation).toBe(1);
+    await handedOver(scene, held.release);
+    await standby.until(published(2));
+    await expectUnharmed(rig, agents, rotated);
+  });
+
+  it("S4.5 while the bundle is being written: it comes out once, or again under the next term", async () => {
+    const scene = await startScene({ nats, redis });
+    const { rig, holder, standby, agents } = scene;
+    const holding = holder.nats.holdNext(writesOf(rig, "bundle"));
+    await askForRotation(rig);
+    const held = await holding;
+    await handedOver(scene, held.release);
+    await standby.until(published(2));
+    await expectUnharmed(rig, agents, rotated);
+  });
+});
+
+describe("S5: the end of the job", () => {
+  it("S5.1 holder and standby exit 0, agents are told and serve on, nothing is left in the stores", async () => {
+    const { rig, holder, standby, agents } = await startScene({ nats, redis });
+    const operator = await rig.operator();
+    await operator.end();
+    expect(await holder.exited).toEqual({ code: 0, signal: null });
+    expect(await standby.exited).toEqual({ code: 0, signal: null });
+    expect(holder.count((line) => line["event"] === "ended")).toBe(1);
+    expect(standby.count((line) => line["event"] === "ended")).toBe(1);
+    expect(standby.count(says("lease taken"))).toBe(0);
+    await agents.until(says("the job has ended; serving what is held until it expires"));
+    const { agents: reports } = await agents.report();
+    expect(
+      reports.map(({ gaps, servedExpired, joining }) => [gaps, servedExpired, joining]),
+    ).toEqual(Array.from({ length: AGENTS }, () => [0, 0, "ended"]));
+    expect(await rig.state()).toBeUndefined();
+    expect(rig.sts.count()).toBe(1);
+  });
+
+  it("S5.2 a standby that is started after the end exits 0 without leading", async () => {
+    const { rig, standby } = await startScene({ nats, redis });
+    const operator = await rig.operator();
+    await operator.end();
+    await standby.exited;
+    const late = await rig.coordinator("c", { standby: true });
+    expect(await late.exited).toEqual({ code: 0, signal: null });
+    expect(late.count(says("lease taken"))).toBe(0);
+    expect(rig.sts.count()).toBe(1);
+  });
+});
