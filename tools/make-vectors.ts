@@ -23,7 +23,7 @@ import {
 import { sealNotice } from "../src/protocol/notice.ts";
 import { sealRefused, sealRegister, sealRegistered } from "../src/protocol/register.ts";
 import { encodeReport, type Report } from "../src/protocol/report.ts";
-import { BUCKET, directGet, inboxPrefix, jobKey, subject } from "../src/protocol/subjects.ts";
+import { inboxPrefix, subject } from "../src/protocol/subjects.ts";
 import { epochMs } from "../src/protocol/time.ts";
 
 const id = { tenant: "acme", job: "etl" };
@@ -104,7 +104,6 @@ write("keys", "The keys of all other vectors. They are public: never use them.",
     notice: subject.notice(id),
     control: subject.control(id),
     audit: subject.audit(id),
-    bundleGet: directGet(BUCKET.bundle, jobKey(id)),
     inboxPrefix: inboxPrefix(id, "agent", agent.agent),
   },
 });

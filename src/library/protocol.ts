@@ -103,7 +103,6 @@ export {
   AUDIT_SUBJECTS,
   agentOfSubject,
   BUCKET,
-  directGet,
   inboxPrefix,
   jobKey,
   subject,

@@ -5,7 +5,7 @@ import * as z from "zod";
 import { EvergrantError } from "../protocol/errors.ts";
 import type { Role } from "../protocol/permissions.ts";
 
-/** The oldest server that has all that the protocol needs: republish, direct get, consumer filters. */
+/** The oldest server that has all that the protocol needs: republish, and compare-and-set by subject. */
 const OLDEST = [2, 9] as const;
 
 /** `2.10.3-beta.1` is newer than `2.9`. Undefined or unreadable versions count as old. */

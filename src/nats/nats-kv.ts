@@ -37,17 +37,15 @@ export interface OpenBucket {
 
 interface Wanted {
   readonly history: number;
-  readonly allowDirect: boolean;
   readonly republish?: { readonly src: string; readonly dest: string };
 }
 
 const WANTED: Readonly<Record<BucketKind, Wanted>> = {
-  // Reads of these two decide things: never from a replica that lags.
-  lease: { history: 1, allowDirect: false },
+  lease: { history: 1 },
   // Some past versions for a human who has to understand an accident.
-  state: { history: 5, allowDirect: false },
-  // Thousands of agents read it at once; storing it and broadcasting it are one write.
-  bundle: { history: 1, allowDirect: true, republish: BUNDLE_REPUBLISH },
+  state: { history: 5 },
+  // Storing it and broadcasting it are one write.
+  bundle: { history: 1, republish: BUNDLE_REPUBLISH },
 };
 
 /** True for the answer that the stream behind a bucket does not exist. */
@@ -112,12 +110,13 @@ async function exists(jsm: JetStreamManager, bucket: string): Promise<boolean> {
 }
 
 function bucketOptions(kind: BucketKind, replicas: number): Partial<KvOptions> {
-  const { history, allowDirect, republish } = WANTED[kind];
+  const { history, republish } = WANTED[kind];
   return {
     storage: StorageType.File,
     history,
     replicas,
-    allow_direct: allowDirect,
+    // Reads decide things: never from a replica that lags.
+    allow_direct: false,
     ...(republish === undefined ? {} : { republish: { ...republish } }),
   };
 }
@@ -143,7 +142,7 @@ function compare(
   };
   expect("storage", have.storage, StorageType.File);
   expect("history", have.max_msgs_per_subject, wanted.history);
-  expect("allow_direct", have.allow_direct ?? false, wanted.allowDirect);
+  expect("allow_direct", have.allow_direct ?? false, false);
   // A lease or a state that the store forgets by itself would be lost without a writer.
   expect("ttl", have.max_age, 0);
   expect("republish source", have.republish?.src, wanted.republish?.src);

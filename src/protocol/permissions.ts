@@ -3,23 +3,15 @@
  * server configurations are made. Without it any client could overwrite a lease or read a foreign
  * inbox. Enforcement is the NATS server's.
  *
- * What it leaves open, since the server has nothing finer: a coordinator may read any job's entries
- * of the three buckets (all but leases are sealed) in its account; and whoever may ask JetStream for
- * something (an agent its bundle) may name a bucket's key as the reply subject, where the server then
- * writes its answer. One account per tenant bounds both (docs/protocol.md, "Known limits").
+ * Agents and operators have no subject of JetStream: it answers to whatever reply subject a request
+ * names, a foreign lease's key included, with the server's own rights (docs/adr/0009).
+ *
+ * What it leaves open, since the server has nothing finer: coordinators that share an account can
+ * read each other's entries of the three buckets (all but leases are sealed), and have JetStream
+ * write its answers over them. One account per tenant bounds it (docs/protocol.md, "Known limits").
  */
 import type { JobId } from "./names.ts";
-import {
-  AGENT_VERBS,
-  AUDIT_FLOW,
-  AUDIT_STREAM,
-  auditRead,
-  BUCKET,
-  directGet,
-  inboxPrefix,
-  jobKey,
-  subject,
-} from "./subjects.ts";
+import { AGENT_VERBS, AUDIT_STREAM, BUCKET, inboxPrefix, jobKey, subject } from "./subjects.ts";
 
 export type Role = "coordinator" | "agent" | "operator";
 
@@ -51,7 +43,6 @@ export function permissionsOf(role: Role, id: JobId, name = "*"): Permissions {
               `$JS.API.STREAM.MSG.GET.KV_${bucket}`,
               `$KV.${bucket}.${key}`,
             ]),
-            directGet(BUCKET.bundle, key),
             `$JS.API.STREAM.INFO.${AUDIT_STREAM}`,
             `$JS.API.STREAM.CREATE.${AUDIT_STREAM}`,
             subject.audit(id),
@@ -74,10 +65,7 @@ export function permissionsOf(role: Role, id: JobId, name = "*"): Permissions {
     case "agent":
       return {
         publish: {
-          allow: [
-            ...AGENT_VERBS.map((verb) => subject.agent(id, verb, name)),
-            directGet(BUCKET.bundle, key),
-          ],
+          allow: AGENT_VERBS.map((verb) => subject.agent(id, verb, name)),
         },
         subscribe: {
           allow: [inbox, subject.push(id, name), subject.notice(id), subject.bundle(id)],
@@ -85,8 +73,8 @@ export function permissionsOf(role: Role, id: JobId, name = "*"): Permissions {
       };
     case "operator":
       return {
-        publish: { allow: [subject.control(id), auditRead(id), AUDIT_FLOW] },
-        subscribe: { allow: [inbox, subject.audit(id)] },
+        publish: { allow: [subject.control(id)] },
+        subscribe: { allow: [inbox] },
       };
   }
 }

@@ -67,13 +67,3 @@ export function isInboxOf(
   const prefix = inboxPrefix(id, role, name ?? "");
   return reply.startsWith(name === undefined ? prefix : `${prefix}.`);
 }
-
-/** The direct-get request subject of a key of a bucket (JetStream API, server 2.9 or newer). */
-export const directGet = (bucket: string, key: string): string =>
-  `$JS.API.DIRECT.GET.KV_${bucket}.$KV.${bucket}.${key}`;
-
-/** The request that reads one job's audit events and no others': an ordered consumer of any name with this filter. */
-export const auditRead = (id: JobId): string =>
-  `$JS.API.CONSUMER.CREATE.${AUDIT_STREAM}.*.${subject.audit(id)}`;
-/** Where such a consumer says that it keeps up. */
-export const AUDIT_FLOW = `$JS.FC.${AUDIT_STREAM}.>`;

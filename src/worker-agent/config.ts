@@ -24,17 +24,12 @@ const ladder = (text: string) =>
 const timingsSchema = z.strictObject({
   registerRetry: ladder("Waits between attempts to register. Default 1 s doubling to 30 s."),
   receiverRetry: ladder("Waits between attempts at a failed receiver. Default 1 s to 30 s."),
-  pullRetry: ladder("Waits between pulls that failed. Default 1 s to 30 s."),
-  pullSpreadMs: ms("Agents pull spread over this time after a reconnect. Default 5 s."),
+  catchUpSpreadMs: ms(
+    "After a reconnect, agents ask for what they missed spread over this time. Default 5 s.",
+  ),
   registerSpreadMs: ms("Agents register spread over this time after a rekey. Default 1 s."),
   receiverTimeoutMs: ms("A receiver that answers later counts as failed. Default 60 s."),
   partedMs: ms("Wall and monotonic clock have parted above this. Default 2 s."),
-  lowRunway: z
-    .number()
-    .min(0)
-    .max(0.9)
-    .optional()
-    .describe("The agent pulls by itself below this part of a credential's life. Default 0.2."),
   requestTimeoutMs: ms("For one answer of the coordinator or the broker. Default 5 s."),
   reconnectWaitMs: ms("Between two attempts to reach the broker again. Default 1 s."),
   reconnectJitterMs: z
@@ -141,20 +136,18 @@ export function timingsOf(config: TimingsConfig): AgentTimings {
   const d = DEFAULT_TIMINGS;
   const length = (given: number | undefined, otherwise: AgentTimings["parted"]) =>
     given === undefined ? otherwise : durationMs(given);
-  const rungs = (given: TimingsConfig["pullRetry"], otherwise: Ladder): Ladder =>
+  const rungs = (given: TimingsConfig["registerRetry"], otherwise: Ladder): Ladder =>
     given === undefined
       ? otherwise
       : { first: durationMs(given.firstMs), last: durationMs(given.lastMs) };
   return {
     registerRetry: rungs(config.registerRetry, d.registerRetry),
     receiverRetry: rungs(config.receiverRetry, d.receiverRetry),
-    pullRetry: rungs(config.pullRetry, d.pullRetry),
-    pullSpread: length(config.pullSpreadMs, d.pullSpread),
+    catchUpSpread: length(config.catchUpSpreadMs, d.catchUpSpread),
     registerSpread: length(config.registerSpreadMs, d.registerSpread),
     beat: d.beat,
     receiverTimeout: length(config.receiverTimeoutMs, d.receiverTimeout),
     parted: length(config.partedMs, d.parted),
-    lowRunway: config.lowRunway ?? d.lowRunway,
   };
 }
 

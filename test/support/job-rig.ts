@@ -56,8 +56,7 @@ export const FAST = `timing: {leaseTtlSec: 6, leaseMarginSec: 1, leaseRenewSec: 
 /** For agents: coming back within a second. */
 export const FAST_AGENT = {
   registerRetry: { firstMs: 200, lastMs: 1000 },
-  pullRetry: { firstMs: 200, lastMs: 1000 },
-  pullSpreadMs: 200,
+  catchUpSpreadMs: 200,
   requestTimeoutMs: 1000,
   reconnectWaitMs: 100,
   reconnectJitterMs: 50,

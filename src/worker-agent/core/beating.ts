@@ -1,7 +1,22 @@
-/** Beats: that this agent lives, what it holds and how long that lasts. */
-import { later, type MonoMs, type Now } from "../../protocol/time.ts";
+/**
+ * Beats: that this agent lives, what it holds and how long that lasts. A beat that shows an old
+ * version is answered with the current bundle, so beating is also how an agent catches up.
+ */
+import { durationMs, later, type MonoMs, monoMs, type Now } from "../../protocol/time.ts";
 import { failingOf, refusedOf, runwaysOf } from "./health.ts";
-import { type AgentState, type Out, takesPart } from "./state.ts";
+import { unitHash } from "./settings.ts";
+import { type AgentState, type Out, purposeOf, takesPart } from "./state.ts";
+
+/**
+ * Anti-entropy: core NATS forgets what nobody heard, so the agent beats early after every reconnect.
+ * Spread out, whatever has come due meanwhile: a thousand agents see the same server come back.
+ */
+export function beatSoon(state: AgentState, now: Now): void {
+  const { beatAt, settings } = state;
+  const unit = unitHash(...purposeOf(state, "catch-up", state.sequence));
+  const soon = later(now.mono, durationMs(settings.timings.catchUpSpread * unit));
+  state.beatAt = beatAt === undefined || beatAt <= now.mono ? soon : monoMs(Math.min(beatAt, soon));
+}
 
 export function advanceBeating(state: AgentState, now: Now, out: Out): void {
   const { membership, settings, beatAt } = state;

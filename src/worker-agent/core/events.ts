@@ -10,9 +10,6 @@ import type { Secret } from "../../protocol/secret.ts";
 import type { DurationMs, EpochMs, MonoMs } from "../../protocol/time.ts";
 import type { ReceiverSpec } from "./settings.ts";
 
-/** How a sealed bundle came. A repeat of the current one is acked again, unless we asked for it. */
-export type BundleSource = "broadcast" | "push" | "register" | "pull";
-
 /** What a registration brings, boxed where it is secret. */
 export interface Membership {
   readonly groups: readonly GroupKey[];
@@ -33,7 +30,7 @@ export type AgentEvent =
   /** Subscribed and flushed: what is broadcast from now on is heard. */
   | { readonly kind: "connected" }
   | { readonly kind: "disconnected" }
-  | { readonly kind: "sealed"; readonly sealed: Uint8Array; readonly source: BundleSource }
+  | { readonly kind: "sealed"; readonly sealed: Uint8Array }
   | { readonly kind: "opened"; readonly attempt: number; readonly bundle: Bundle }
   | { readonly kind: "unopened"; readonly attempt: number; readonly code: ErrorCode }
   /** A message that was dropped before it reached the core. */
@@ -57,8 +54,6 @@ export type AgentEvent =
       readonly code: ErrorCode;
       readonly byCoordinator: boolean;
     }
-  | { readonly kind: "pulled"; readonly attempt: number; readonly sealed: Uint8Array | undefined }
-  | { readonly kind: "unpulled"; readonly attempt: number; readonly code: ErrorCode }
   | { readonly kind: "unreported"; readonly report: Report; readonly code: ErrorCode }
   /** `code` when it failed: the agent goes on with what it has in memory. */
   | { readonly kind: "persisted"; readonly attempt: number; readonly code: ErrorCode | undefined }
@@ -110,7 +105,6 @@ export type AgentEffect =
       /** Older ones need not be opened: they are refused as MESSAGE_REPLAYED. */
       readonly floor: Version;
     }
-  | { readonly kind: "pull"; readonly attempt: number }
   | {
       readonly kind: "report";
       readonly report: Report;

@@ -7,7 +7,7 @@ import type { Bundle } from "../../protocol/bundle.ts";
 import type { Credential } from "../../protocol/credential.ts";
 import { between, later, type MonoMs, monoMs, type Now } from "../../protocol/time.ts";
 import { deadlineOf, moveClockForward } from "./clock-estimate.ts";
-import type { AgentEvent, Held } from "./events.ts";
+import type { AgentEvent } from "./events.ts";
 import { wantRegistration } from "./joining.ts";
 import { judge } from "./order.ts";
 import { sameContent } from "./sameness.ts";
@@ -27,9 +27,8 @@ export function onOpened(state: AgentState, event: Of<"opened">, now: Now, out: 
       return;
     case "repeat":
       state.bundleAt = now.mono;
-      // The coordinator has missed our ack, or it would not repeat itself. What we have pulled
-      // ourselves says nothing of the kind.
-      if (opening.source !== "pull") state.acked = undefined;
+      // The coordinator has missed our ack, or it would not repeat itself.
+      state.acked = undefined;
       return;
     case "newer":
       accept(state, bundle, opening.arrivedAt, now, out);
@@ -125,6 +124,3 @@ export function holdingDeadline(state: AgentState): MonoMs | undefined {
   }
   return first;
 }
-
-/** The life that a credential had when it was issued, as the issuer gave it. */
-export const lifeOf = ({ credential }: Held): number => credential.expiresAt - credential.issuedAt;

@@ -44,7 +44,7 @@ export function onRegistered(state: AgentState, event: Of<"registered">, now: No
   const { early } = state;
   state.early = undefined;
   if (event.sealed !== undefined) {
-    openSealed(state, { sealed: event.sealed, source: "register", arrivedAt: now.mono }, now, out);
+    openSealed(state, { sealed: event.sealed, arrivedAt: now.mono }, now, out);
   }
   if (early !== undefined) openSealed(state, { ...early, waited: true }, now, out);
   const news = { kind: "joined", term: event.term, skew: skewOf(state, now) } as const;

@@ -14,10 +14,8 @@ export interface AgentTimings {
   readonly registerRetry: Ladder;
   /** Between attempts at a receiver that failed. Default 1 s doubling to 30 s, +-20 %. */
   readonly receiverRetry: Ladder;
-  /** Between pulls that failed. Default 1 s doubling to 30 s, +-20 %. */
-  readonly pullRetry: Ladder;
-  /** After a reconnect, agents pull spread over this time. Default 5 s. */
-  readonly pullSpread: DurationMs;
+  /** After a reconnect, agents beat spread over this time, to be sent what they missed. Default 5 s. */
+  readonly catchUpSpread: DurationMs;
   /** After a rekey, agents register spread over this time. Default 1 s. */
   readonly registerSpread: DurationMs;
   /** Used until a registration names another. Default 15 s. */
@@ -26,20 +24,16 @@ export interface AgentTimings {
   readonly receiverTimeout: DurationMs;
   /** Wall and monotonic clock have parted when they differ by more than this. Default 2 s. */
   readonly parted: DurationMs;
-  /** Below this part of a credential's life without news, the agent pulls. Default 0.2. */
-  readonly lowRunway: number;
 }
 
 export const DEFAULT_TIMINGS: AgentTimings = {
   registerRetry: { first: seconds(1), last: seconds(30) },
   receiverRetry: { first: seconds(1), last: seconds(30) },
-  pullRetry: { first: seconds(1), last: seconds(30) },
-  pullSpread: seconds(5),
+  catchUpSpread: seconds(5),
   registerSpread: seconds(1),
   beat: seconds(15),
   receiverTimeout: seconds(60),
   parted: seconds(2),
-  lowRunway: 0.2,
 };
 
 /** One receiver that the configuration asks for. */

@@ -3,7 +3,7 @@ import type { ErrorCode } from "../../protocol/errors.ts";
 import type { Version } from "../../protocol/names.ts";
 import type { Secret } from "../../protocol/secret.ts";
 import type { DurationMs, EpochMs, MonoMs, Now } from "../../protocol/time.ts";
-import type { AgentEffect, BundleSource, Held, Membership } from "./events.ts";
+import type { AgentEffect, Held, Membership } from "./events.ts";
 import { type AgentSettings, type ReceiverSpec, receiverIdOf } from "./settings.ts";
 
 /** What a receiver was last asked for. `held` absent: to withdraw; `start`: to come up. */
@@ -95,12 +95,6 @@ export interface AgentState {
   /** After a report that did not leave: no other before this, or before the next connection. */
   reportsAt: MonoMs;
 
-  pullAt: MonoMs | undefined;
-  pulling: number | undefined;
-  pullFailures: number;
-  /** Not to pull for a low runway before this. */
-  lowPullAt: MonoMs;
-
   /** Generations that were demanded already, and demands that wait for the connection. */
   demanded: Map<string, number>;
   demands: Map<string, number>;
@@ -111,7 +105,6 @@ export interface AgentState {
 
 export interface Opening {
   readonly sealed: Uint8Array;
-  readonly source: BundleSource;
   readonly arrivedAt: MonoMs;
   /** It has waited for a registration before: it does not ask for another. */
   readonly waited?: boolean;
@@ -154,10 +147,6 @@ export function initialState(settings: AgentSettings): AgentState {
     acked: undefined,
     beatAt: undefined,
     reportsAt: 0 as MonoMs,
-    pullAt: undefined,
-    pulling: undefined,
-    pullFailures: 0,
-    lowPullAt: 0 as MonoMs,
     demanded: new Map(),
     demands: new Map(),
     lastNotice: { term: 0, sequence: 0 },

@@ -10,14 +10,7 @@
  */
 import { later, type MonoMs, type Now } from "../../protocol/time.ts";
 import { advanceAcking, forgetAck } from "./acking.ts";
-import { advanceBeating, beatingDeadline } from "./beating.ts";
-import {
-  advanceCatchingUp,
-  catchingUpDeadline,
-  onPulled,
-  onUnpulled,
-  pullSoon,
-} from "./catching-up.ts";
+import { advanceBeating, beatingDeadline, beatSoon } from "./beating.ts";
 import { compareClocks } from "./clock-estimate.ts";
 import { advanceDemanding, demandAgain, onDemand } from "./demanding.ts";
 import type { AgentEffect, AgentEvent } from "./events.ts";
@@ -59,16 +52,14 @@ function hear(state: AgentState, event: AgentEvent, now: Now, out: Out): void {
     case "connected":
       state.connected = true;
       state.reportsAt = now.mono;
-      if (state.membership !== undefined) pullSoon(state, now);
+      beatSoon(state, now);
       return;
     case "disconnected":
       state.connected = false;
       return;
-    case "sealed": {
-      const { sealed, source } = event;
-      openSealed(state, { sealed, source, arrivedAt: now.mono }, now, out);
+    case "sealed":
+      openSealed(state, { sealed: event.sealed, arrivedAt: now.mono }, now, out);
       return;
-    }
     case "opened":
       onOpened(state, event, now, out);
       return;
@@ -83,17 +74,9 @@ function hear(state: AgentState, event: AgentEvent, now: Now, out: Out): void {
       return;
     case "registered":
       onRegistered(state, event, now, out);
-      // A bundle is there, and the reply had no room for it: fetch it.
-      if (event.sealed === undefined && event.generation > 0) pullSoon(state, now);
       return;
     case "unregistered":
       onUnregistered(state, event, now, out);
-      return;
-    case "pulled":
-      onPulled(state, event, now, out);
-      return;
-    case "unpulled":
-      onUnpulled(state, event, now);
       return;
     case "unreported":
       forgetAck(state, event);
@@ -121,7 +104,6 @@ function advance(state: AgentState, now: Now, out: Out): void {
     advanceReceiving(state, now, out);
     advanceAcking(state, now, out);
     advanceDemanding(state, now, out);
-    advanceCatchingUp(state, now, out);
     advanceBeating(state, now, out);
   }
 }
@@ -132,7 +114,6 @@ function nextDeadline(state: AgentState, now: Now): MonoMs | undefined {
     holdingDeadline(state),
     joiningDeadline(state),
     receivingDeadline(state, now),
-    catchingUpDeadline(state),
     beatingDeadline(state),
     state.connected && state.reportsAt > now.mono ? state.reportsAt : undefined,
   ]) {

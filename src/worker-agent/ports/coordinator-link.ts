@@ -13,7 +13,7 @@ export type LinkEvent =
   /** Subscribed and flushed, at first and after each loss: what is sent from now on is heard. */
   | { readonly kind: "connected" }
   | { readonly kind: "disconnected" }
-  | { readonly kind: "bundle"; readonly sealed: Uint8Array; readonly source: "broadcast" | "push" }
+  | { readonly kind: "bundle"; readonly sealed: Uint8Array }
   /** Genuine by its signature; whether it is fresh is judged in the core. */
   | { readonly kind: "notice"; readonly notice: Notice }
   /** Something that did not parse or was not genuine: counted, never more. */
@@ -34,8 +34,6 @@ export interface CoordinatorLink {
    * time, BROKER_UNAVAILABLE, MESSAGE_FORGED, MESSAGE_MALFORMED or MESSAGE_REPLAYED.
    */
   register(request: RegisterRequest, done: Done<RegisterAnswer>): void;
-  /** The stored bundle; undefined when there is none. Fails with BROKER_UNAVAILABLE. */
-  pull(done: Done<Uint8Array | undefined>): void;
   /** Sends once, with no answer to wait for. Fails with BROKER_UNAVAILABLE while disconnected. */
   report(report: Report, macKey: Uint8Array, done: Done<void>): void;
   close(done: Done<void>): void;

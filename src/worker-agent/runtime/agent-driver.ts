@@ -71,7 +71,7 @@ export function driveAgent(options: DriverOptions): AgentDriver {
       machine.emit({ kind: "wake" });
       ports.link.listen((event) => {
         if (event.kind === "bundle") {
-          machine.emit({ kind: "sealed", sealed: event.sealed, source: event.source });
+          machine.emit({ kind: "sealed", sealed: event.sealed });
         } else machine.emit(event);
       });
     },
@@ -102,17 +102,6 @@ function perform(
           outcome.ok
             ? { kind: "opened", attempt, bundle: outcome.value }
             : { kind: "unopened", attempt, code: outcome.error.code },
-        ),
-      );
-      return;
-    }
-    case "pull": {
-      const { attempt } = effect;
-      ports.link.pull((outcome) =>
-        emit(
-          outcome.ok
-            ? { kind: "pulled", attempt, sealed: outcome.value }
-            : { kind: "unpulled", attempt, code: outcome.error.code },
         ),
       );
       return;

@@ -18,7 +18,7 @@ afterAll(async () => {
   await server.kill();
 });
 
-it("each bucket is made on disk with its own history, and only the bundle's is read from anywhere and republished", async () => {
+it("each bucket is made on disk with its own history, none is read from anywhere but its leader, and only the bundle's is republished", async () => {
   const jsm = await jetstreamManager(client.broker.nc);
   const found: Record<string, unknown> = {};
   for (const kind of ["lease", "state", "bundle"] as const) {
@@ -37,7 +37,7 @@ it("each bucket is made on disk with its own history, and only the bundle's is r
   expect(found).toEqual({
     lease: { ...shared, history: 1, direct: false },
     state: { ...shared, history: 5, direct: false },
-    bundle: { ...shared, history: 1, direct: true, republish: "evergrant.v1.bundle.>" },
+    bundle: { ...shared, history: 1, direct: false, republish: "evergrant.v1.bundle.>" },
   });
 });
 
@@ -66,6 +66,6 @@ it("a bucket that forgets, or whose bundle is not broadcast, is refused by what 
   await expect(openBucket(client.broker, "lease")).rejects.toThrow(
     /storage is memory, not file; allow_direct/,
   );
-  await make(BUCKET.bundle, { allow_direct: true });
+  await make(BUCKET.bundle, {});
   await expect(openBucket(client.broker, "bundle")).rejects.toThrow(/BROKER_UNFIT.*republish/);
 });

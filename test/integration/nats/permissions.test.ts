@@ -1,4 +1,5 @@
 /** The permission table at a real server: each role can do what it needs, and nothing else. */
+import { jetstreamManager } from "@nats-io/jetstream";
 import type { Msg } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { natsAudit } from "../../../src/coordinator/adapters/nats-audit/nats-audit.ts";
@@ -6,7 +7,6 @@ import { natsLink } from "../../../src/coordinator/adapters/nats-link/nats-link.
 import { natsRegister } from "../../../src/coordinator/adapters/nats-register/nats-register.ts";
 import type { LinkEvent } from "../../../src/coordinator/ports/agent-link.ts";
 import type { Reading } from "../../../src/coordinator/ports/cas-register.ts";
-import { readAudit } from "../../../src/nats/audit-reader.ts";
 import { type BucketKind, openBucket } from "../../../src/nats/nats-kv.ts";
 import type { AuditEvent } from "../../../src/protocol/audit.ts";
 import { openAnswer, sealCommand } from "../../../src/protocol/control.ts";
@@ -14,12 +14,12 @@ import { fromBase64Url, utf8 } from "../../../src/protocol/encoding.ts";
 import { createSigningKey, publicPart } from "../../../src/protocol/keys.ts";
 import { openNotice } from "../../../src/protocol/notice.ts";
 import type { Done, Outcome } from "../../../src/protocol/outcome.ts";
+import { permissionsOf } from "../../../src/protocol/permissions.ts";
 import { openRegisterReply, sealRegister } from "../../../src/protocol/register.ts";
 import { encodeReport, type Report } from "../../../src/protocol/report.ts";
 import {
   AUDIT_STREAM,
   BUCKET,
-  directGet,
   inboxPrefix,
   jobKey,
   subject,
@@ -42,6 +42,8 @@ let job: TestJob;
 let coordinator: TestClient;
 let agent: TestClient;
 let operator: TestClient;
+/** May do anything, as whoever runs the broker may. */
+let admin: TestClient;
 
 beforeAll(async () => {
   job = await testJob();
@@ -53,14 +55,16 @@ beforeAll(async () => {
       userOf("agent", id, "a1"),
       userOf("agent", id, "a2"),
       userOf("operator", id, "op"),
+      { user: "etl-operator-admin", password: "etl-operator-admin" },
     ],
   });
   coordinator = await connectAs(server.url, "coordinator", id, "c1");
   agent = await connectAs(server.url, "agent", id, "a1");
   operator = await connectAs(server.url, "operator", id, "op");
+  admin = await connectAs(server.url, "operator", id, "admin");
 });
 afterAll(async () => {
-  await Promise.all([coordinator, agent, operator].map((client) => client.broker.close()));
+  await Promise.all([coordinator, agent, operator, admin].map((client) => client.broker.close()));
 });
 
 const done = <T>(call: (done: Done<T>) => void): Promise<T> =>
@@ -106,7 +110,7 @@ describe("what each role needs is allowed", () => {
     expect(permissionFaults(coordinator)).toEqual([]);
   });
 
-  it("an agent hears the bundle as it is stored, and reads it by direct get", async () => {
+  it("an agent hears the bundle as it is stored", async () => {
     const heard = new Promise<Msg>((resolve) => {
       agent.broker.nc.subscribe(subject.bundle(job.id), {
         max: 1,
@@ -118,8 +122,6 @@ describe("what each role needs is allowed", () => {
     const register = natsRegister(bucket, jobKey(job.id));
     await done<number>((d) => register.write(undefined, utf8("sealed"), d));
     expect((await heard).string()).toBe("sealed");
-    const got = await agent.broker.nc.request(directGet(BUCKET.bundle, jobKey(job.id)));
-    expect(got.string()).toBe("sealed");
     await done<void>((d) => register.remove(d));
     expect(permissionFaults(agent)).toEqual([]);
   });
@@ -244,7 +246,7 @@ describe("what each role needs is allowed", () => {
       expect(permissionFaults(client)).toEqual([]);
   });
 
-  it("a coordinator writes the audit, and an operator reads and watches its own job's", async () => {
+  it("a coordinator writes the audit, and whoever runs the broker reads it", async () => {
     const sink = natsAudit({ broker: coordinator.broker, random: systemRandom });
     const event = (timeMs: number): AuditEvent => ({
       v: 1,
@@ -253,21 +255,15 @@ describe("what each role needs is allowed", () => {
       timeMs,
       event: "obtained",
     });
-    const watched = new Promise<Msg>((resolve) => {
-      operator.broker.nc.subscribe(subject.audit(job.id), {
-        max: 1,
-        callback: (_error, message) => resolve(message),
-      });
-    });
-    await operator.broker.nc.flush();
     for (const timeMs of [1, 2, 3]) sink.record(event(timeMs));
     await done<void>((d) => sink.close(d));
     expect(sink.counts()).toEqual({ waiting: 0, stored: 3, dropped: 0 });
-    expect((await watched).json()).toEqual(event(1));
-    const read: AuditEvent[] = [];
-    for await (const one of readAudit(operator.broker, job.id)) read.push(one);
-    expect(read).toEqual([event(1), event(2), event(3)]);
-    for (const client of [coordinator, operator]) expect(permissionFaults(client)).toEqual([]);
+    const jsm = await jetstreamManager(admin.broker.nc);
+    const last = await jsm.streams.getMessage(AUDIT_STREAM, {
+      last_by_subj: subject.audit(job.id),
+    });
+    expect(last?.json()).toEqual(event(3));
+    expect(permissionFaults(coordinator)).toEqual([]);
   });
 });
 
@@ -303,10 +299,9 @@ describe("everything else is refused", () => {
       subject.agent(id, verb, "a2"),
     ),
     subject.agent(OTHER, "register", "a1"),
-    directGet(BUCKET.lease, key),
-    directGet(BUCKET.state, key),
-    directGet(BUCKET.bundle, "acme.other"),
     api(`DIRECT.GET.KV_${BUCKET.bundle}`),
+    api(`DIRECT.GET.KV_${BUCKET.bundle}.${kv(BUCKET.bundle)}`),
+    api("INFO"),
     api(`STREAM.MSG.GET.KV_${BUCKET.state}`),
     api(`STREAM.MSG.GET.KV_${BUCKET.bundle}`),
     api(`STREAM.INFO.KV_${BUCKET.bundle}`),
@@ -347,11 +342,14 @@ describe("everything else is refused", () => {
     subject.bundle(id),
     subject.audit(id),
     subject.control(OTHER),
-    directGet(BUCKET.bundle, key),
+    api("INFO"),
+    api(`DIRECT.GET.KV_${BUCKET.bundle}.${kv(BUCKET.bundle)}`),
     api(`STREAM.DELETE.${AUDIT_STREAM}`),
     api(`STREAM.PURGE.${AUDIT_STREAM}`),
     api(`STREAM.MSG.GET.${AUDIT_STREAM}`),
+    api(`CONSUMER.CREATE.${AUDIT_STREAM}.x.${subject.audit(id)}`),
     api(`CONSUMER.CREATE.${AUDIT_STREAM}.x.${subject.audit(OTHER)}`),
+    `$JS.FC.${AUDIT_STREAM}.x`,
     api(`CONSUMER.CREATE.${AUDIT_STREAM}.x.>`),
     api(`CONSUMER.CREATE.${AUDIT_STREAM}`),
   ])("an operator says nothing on %s", async (to) => {
@@ -363,6 +361,7 @@ describe("everything else is refused", () => {
     subject.bundle(id),
     subject.notice(id),
     subject.agent(id, "register", "*"),
+    subject.audit(id),
     subject.audit(OTHER),
     `${inboxPrefix(id, "agent", "a1")}.>`,
   ])("an operator hears nothing on %s", async (on) => {
@@ -398,6 +397,95 @@ describe("everything else is refused", () => {
     `${inboxPrefix(OTHER, "coordinator", "c1")}.>`,
   ])("a coordinator hears nothing on %s", async (on) => {
     expect(await mayHear(coordinator, on)).toBe(false);
+  });
+
+  // JetStream answers to the reply subject that a request names, whatever it is, and with its own rights.
+  describe("no reply subject makes the server write a key of a bucket", () => {
+    const foreign = kv(BUCKET.lease, "acme.other");
+    const replies = [
+      foreign,
+      ...Object.values(BUCKET).flatMap((b) => [kv(b), kv(b, "acme.other")]),
+    ];
+    const bundleOf = { last_by_subj: kv(BUCKET.bundle) };
+    const consumer = {
+      stream_name: AUDIT_STREAM,
+      config: { deliver_policy: "all", ack_policy: "none", deliver_subject: foreign },
+    };
+    /** A request for everything that JetStream offers, and what it needs to be answered. */
+    const requests: readonly (readonly [string, object?])[] = [
+      [api("INFO")],
+      [api("STREAM.NAMES")],
+      [api("STREAM.LIST")],
+      [api(`STREAM.INFO.KV_${BUCKET.bundle}`)],
+      [api(`STREAM.MSG.GET.KV_${BUCKET.bundle}`), bundleOf],
+      [api(`DIRECT.GET.KV_${BUCKET.bundle}`), bundleOf],
+      [api(`DIRECT.GET.KV_${BUCKET.bundle}.${kv(BUCKET.bundle)}`)],
+      [api(`CONSUMER.CREATE.${AUDIT_STREAM}`), consumer],
+      [api(`CONSUMER.CREATE.${AUDIT_STREAM}.x.${subject.audit(id)}`), consumer],
+      [api(`CONSUMER.DURABLE.CREATE.${AUDIT_STREAM}.x`), consumer],
+      [api(`CONSUMER.NAMES.${AUDIT_STREAM}`)],
+      [api(`CONSUMER.MSG.NEXT.${AUDIT_STREAM}.x`)],
+      [`$JS.FC.${AUDIT_STREAM}.x`],
+      [`$JS.ACK.${AUDIT_STREAM}.x.1.1.1.1.1`],
+      ["$SYS.REQ.USER.INFO"],
+      [subject.audit(id)],
+    ];
+    const sequences = async (): Promise<Record<string, number>> => {
+      const jsm = await jetstreamManager(admin.broker.nc);
+      const all = Object.values(BUCKET).map(async (bucket) => {
+        const { state } = await jsm.streams.info(`KV_${bucket}`);
+        return [bucket, state.last_seq] as const;
+      });
+      return Object.fromEntries(await Promise.all(all));
+    };
+    const ask = async ({ broker }: TestClient, to: string, reply: string, body?: object) => {
+      broker.nc.publish(to, body === undefined ? "" : JSON.stringify(body), { reply });
+      await broker.nc.flush();
+    };
+
+    beforeAll(async () => {
+      const bucket = await openBucket(coordinator.broker, "bundle");
+      await bucket.kv.put(jobKey(job.id), utf8("sealed"));
+    });
+
+    it("the probe itself: who may ask JetStream can overwrite any lease", async () => {
+      const before = await sequences();
+      await ask(admin, api(`STREAM.MSG.GET.KV_${BUCKET.bundle}`), foreign, bundleOf);
+      await ask(admin, api("INFO"), foreign);
+      const after = await sequences();
+      expect(after[BUCKET.lease]).toBe((before[BUCKET.lease] ?? 0) + 2);
+    });
+
+    it.each(["agent", "operator"] as const)("that an %s names", async (role) => {
+      const client = role === "agent" ? agent : operator;
+      const link = natsLink({
+        broker: coordinator.broker,
+        id: job.id,
+        keys: job.keys,
+        operators: [publicPart(job.operator)],
+      });
+      const refused: string[] = [];
+      let connected: () => void = () => undefined;
+      const listening = new Promise<void>((resolve) => {
+        connected = resolve;
+      });
+      link.listen((event) => {
+        if (event.kind === "connected") connected();
+        if (event.kind === "refused") refused.push(event.code);
+      });
+      await listening;
+      const before = await sequences();
+      const own = permissionsOf(role, job.id, role === "agent" ? "a1" : "op").publish.allow;
+      for (const reply of replies) {
+        for (const [to, body] of requests) await ask(client, to, reply, body);
+        for (const to of own) await ask(client, to, reply);
+      }
+      // What it may say, the coordinator hears, and answers none of it.
+      await coordinator.broker.nc.flush();
+      await done<void>((d) => link.close(d));
+      expect(await sequences()).toEqual(before);
+      expect(refused).toHaveLength(replies.length * own.length);
+    });
   });
 
   it("a coordinator of another job can't be spoken for: its lease takes only its own writes", async () => {

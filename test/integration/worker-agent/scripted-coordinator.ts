@@ -38,8 +38,7 @@ import type { TestServer } from "../../support/servers.ts";
 export const QUICK = {
   registerRetry: { firstMs: 50, lastMs: 200 },
   receiverRetry: { firstMs: 50, lastMs: 200 },
-  pullRetry: { firstMs: 50, lastMs: 200 },
-  pullSpreadMs: 50,
+  catchUpSpreadMs: 50,
   registerSpreadMs: 50,
   requestTimeoutMs: 500,
   reconnectWaitMs: 50,

@@ -24,7 +24,7 @@ import {
 } from "../../../src/protocol/register.ts";
 import { decodeReport, encodeReport, reportSchema } from "../../../src/protocol/report.ts";
 import { type SignedType, signDocument } from "../../../src/protocol/signed.ts";
-import { BUCKET, directGet, inboxPrefix, jobKey, subject } from "../../../src/protocol/subjects.ts";
+import { inboxPrefix, subject } from "../../../src/protocol/subjects.ts";
 import { epochMs } from "../../../src/protocol/time.ts";
 
 const load = <T>(name: string, schema: z.ZodType<T>): T =>
@@ -66,7 +66,6 @@ describe("keys", () => {
       notice: subject.notice(id),
       control: subject.control(id),
       audit: subject.audit(id),
-      bundleGet: directGet(BUCKET.bundle, jobKey(id)),
       inboxPrefix: inboxPrefix(id, "agent", agent.agent),
     });
   });

@@ -24,7 +24,7 @@ describe("agent configuration", () => {
       name: "no spaces allowed",
       status: { port: 70_000 },
       receivers: [{ kind: "file" }],
-      timings: { lowRunway: 2, registerRetry: { firstMs: 10, lastMs: 5 } },
+      timings: { partedMs: 0, registerRetry: { firstMs: 10, lastMs: 5 } },
       colour: "green",
     };
     expect(() => parseAgentConfig(wrong)).toThrowError(
@@ -40,7 +40,7 @@ describe("agent configuration", () => {
       "name: expected 1 to 64",
       "status.port:",
       "receivers.0.provider:",
-      "timings.lowRunway:",
+      "timings.partedMs:",
       "timings.registerRetry: firstMs is above lastMs",
       '"colour"',
     ]) {

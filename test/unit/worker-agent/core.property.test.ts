@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compareVersions, type Version } from "../../../src/protocol/names.ts";
-import { success } from "../../../src/protocol/outcome.ts";
 import { broken, fine, HOUR, World } from "./world.ts";
 
 /** What may happen to an agent, in any order. */
@@ -12,7 +11,6 @@ const happening = fc.oneof(
   { weight: 2, arbitrary: fc.record({ does: fc.constant("receiver" as const), ok: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ does: fc.constant("store" as const), ok: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ does: fc.constant("register" as const), ok: fc.boolean() }) },
-  fc.record({ does: fc.constant("pull" as const), which: fc.nat(11) }),
   fc.record({ does: fc.constant("connect" as const) }),
   fc.record({ does: fc.constant("disconnect" as const) }),
 );
@@ -62,9 +60,6 @@ function run(
       case "register":
         if (event.ok) world.accept(bundleOf(0));
         else world.fail("NO_COORDINATOR");
-        break;
-      case "pull":
-        open(world.pulls)?.done(success(world.seal(bundleOf(event.which))));
         break;
       case "connect":
         world.connect();

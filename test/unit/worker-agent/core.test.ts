@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { success } from "../../../src/protocol/outcome.ts";
 import { DEFAULT_TIMINGS, unitHash, waitOf } from "../../../src/worker-agent/core/settings.ts";
 import { broken, fine, HOUR, World } from "./world.ts";
 
@@ -375,15 +374,9 @@ describe("acks", () => {
     expect(world.acks().at(-1)?.results[0]?.outcome).toBe("failed");
   });
 
-  it("acks again when the coordinator repeats the current bundle, not when it was pulled", () => {
+  it("acks again when the coordinator repeats the current bundle", () => {
     const { world, first } = joined();
     world.push(first);
-    expect(world.acks()).toHaveLength(2);
-    world.link({ kind: "disconnected" });
-    world.connect();
-    world.clock.advance(5000);
-    world.pulls.at(-1)?.done(success(world.seal(first)));
-    expect(world.acks()).toHaveLength(2);
     expect(world.acks().map(({ sequence }) => sequence)).toEqual([1, 2]);
   });
 
@@ -436,45 +429,32 @@ describe("beats", () => {
 });
 
 describe("anti-entropy", () => {
-  it("pulls once after each reconnect, within the spread", () => {
-    const { world } = joined();
-    expect(world.pulls).toHaveLength(0);
-    world.link({ kind: "disconnected" });
-    world.connect();
-    world.clock.advance(5000);
-    expect(world.pulls).toHaveLength(1);
-    world.pulls[0]?.done(
-      success(world.seal(world.bundle(v(10, 2), [world.credential("lake", 2)]))),
-    );
-    expect(world.driver.health().generation).toBe(2);
-    world.clock.advance(60_000);
-    expect(world.pulls).toHaveLength(1);
-  });
-
-  it("tries a failed pull again on the ladder", () => {
-    const { world } = joined();
-    world.link({ kind: "disconnected" });
-    world.connect();
-    world.clock.advance(5000);
-    for (const [count, wait] of [1200, 2400, 4800].entries()) {
-      expect(world.pulls).toHaveLength(count + 1);
-      world.pulls.at(-1)?.done(broken("BROKER_UNAVAILABLE"));
-      world.clock.advance(wait);
+  it("beats once within the spread after each reconnect, however long it was away", () => {
+    for (const away of [0, 10 * 60_000]) {
+      const { world } = joined();
+      world.link({ kind: "disconnected" });
+      world.clock.advance(away);
+      const before = world.beats().length;
+      world.connect();
+      expect(world.beats()).toHaveLength(before);
+      world.clock.advance(DEFAULT_TIMINGS.catchUpSpread);
+      expect(world.beats()).toHaveLength(before + 1);
+      expect(world.beats().at(-1)).toMatchObject(v(10, 1));
     }
-    expect(world.pulls).toHaveLength(4);
   });
 
-  it("pulls when its runway falls under a fifth without news, about once a beat", () => {
-    const { world } = joined();
-    world.clock.advance(0.8 * HOUR - 1);
-    expect(world.pulls).toHaveLength(0);
-    world.clock.advance(1);
-    expect(world.pulls).toHaveLength(1);
-    world.clock.advance(60_000);
-    expect(world.pulls).toHaveLength(1);
-    world.pulls[0]?.done(success(undefined));
-    world.clock.advance(18_000);
-    expect(world.pulls).toHaveLength(2);
+  it("spreads the beats after a reconnect, so that a server that is back is not run down", () => {
+    const waits = ["a", "b", "c"].map((agent) => {
+      const { world } = joined({ agent });
+      world.link({ kind: "disconnected" });
+      world.clock.advance(60_000);
+      world.connect();
+      const start = world.clock.now().mono;
+      while (world.beats().length === 0) world.clock.advanceToNext();
+      return world.clock.now().mono - start;
+    });
+    expect(new Set(waits).size).toBe(3);
+    expect(Math.max(...waits)).toBeLessThan(DEFAULT_TIMINGS.catchUpSpread);
   });
 
   it("registers again for a bundle under a key that it does not know, then opens it", () => {
@@ -518,7 +498,7 @@ describe("notices", () => {
     const { world } = joined();
     world.notice({ kind: "goodbye" }, 10, 1);
     world.clock.advance(HOUR - 1);
-    expect([world.registers.length, world.beats().length, world.pulls.length]).toEqual([1, 0, 0]);
+    expect([world.registers.length, world.beats().length]).toEqual([1, 0]);
     expect(world.does("withdraw")).toHaveLength(0);
     world.clock.advance(1);
     expect(world.does("withdraw")).toHaveLength(1);

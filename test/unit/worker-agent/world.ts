@@ -51,7 +51,6 @@ export class World {
   /** The coordinator's clock less this machine's wall clock at the start. */
   skew = 0;
   readonly registers: (RegisterRequest & Pending<RegisterAnswer>)[] = [];
-  readonly pulls: Pending<Uint8Array | undefined>[] = [];
   readonly reports: Report[] = [];
   readonly calls: Call[] = [];
   readonly news: News[] = [];
@@ -98,7 +97,6 @@ export class World {
             this.#emit = emit;
           },
           register: (request, done) => void this.registers.push({ ...request, done }),
-          pull: (done) => void this.pulls.push({ done }),
           report: (report, _macKey, done) => {
             if (this.reportsFail) {
               done(failure(new EvergrantError("BROKER_UNAVAILABLE", "test")));
@@ -219,11 +217,11 @@ export class World {
   }
 
   broadcast(bundle: Sealed): void {
-    this.link({ kind: "bundle", sealed: this.seal(bundle), source: "broadcast" });
+    this.link({ kind: "bundle", sealed: this.seal(bundle) });
   }
 
   push(bundle: Sealed): void {
-    this.link({ kind: "bundle", sealed: this.seal(bundle), source: "push" });
+    this.link({ kind: "bundle", sealed: this.seal(bundle) });
   }
 
   notice(what: Notice["what"], term: number, sequence: number): void {

@@ -23,7 +23,7 @@ import {
 } from "../../../protocol/register.ts";
 import { encodeReport } from "../../../protocol/report.ts";
 import type { Secret } from "../../../protocol/secret.ts";
-import { BUCKET, directGet, jobKey, subject } from "../../../protocol/subjects.ts";
+import { subject } from "../../../protocol/subjects.ts";
 import type { Clock, DurationMs, Random } from "../../../protocol/time.ts";
 import { durationMs } from "../../../protocol/time.ts";
 import type { CoordinatorLink, LinkEvent, RegisterRequest } from "../../ports/coordinator-link.ts";
@@ -122,14 +122,12 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
   }
 
   async function subscribe(nc: NatsConnection): Promise<void> {
-    const hear = (source: "broadcast" | "push") => (error: Error | null, message: Msg) => {
+    const callback = (error: Error | null, message: Msg) => {
       // An empty message is the removal of the key from the bucket.
-      if (error === null && message.data.length > 0) {
-        emit({ kind: "bundle", sealed: message.data, source });
-      }
+      if (error === null && message.data.length > 0) emit({ kind: "bundle", sealed: message.data });
     };
-    nc.subscribe(subject.bundle(id), { callback: hear("broadcast") });
-    nc.subscribe(subject.push(id, identity.agent), { callback: hear("push") });
+    nc.subscribe(subject.bundle(id), { callback });
+    nc.subscribe(subject.push(id, identity.agent), { callback });
     nc.subscribe(subject.notice(id), {
       callback: (error, message) => {
         if (error !== null) return;
@@ -183,22 +181,12 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
     return await openRegisterReply(reply.data, body, join.jobKeys.signing);
   }
 
-  async function ask(to: string, bytes?: Uint8Array): Promise<Msg> {
+  async function ask(to: string, bytes: Uint8Array): Promise<Msg> {
     try {
       return await use().request(to, bytes, { timeout });
     } catch (thrown) {
       throw requestError(thrown);
     }
-  }
-
-  async function pull(): Promise<Uint8Array | undefined> {
-    const reply = await ask(directGet(BUCKET.bundle, jobKey(id)));
-    const status = reply.headers?.code ?? 0;
-    if (status === 404) return undefined;
-    if (status >= 400) {
-      throw new EvergrantError("BROKER_UNAVAILABLE", `the bundle's bucket answers ${status}`);
-    }
-    return reply.data.length === 0 ? undefined : reply.data;
   }
 
   return {
@@ -208,7 +196,6 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
     },
     register: (request, done) =>
       settle(() => register(request), done, "BROKER_UNAVAILABLE", "registering"),
-    pull: (done) => settle(pull, done, "BROKER_UNAVAILABLE", "pulling the bundle"),
     report(report, macKey, done) {
       try {
         const to = subject.agent(id, report.type, identity.agent);
