@@ -55,6 +55,7 @@ test.each([
         job: "etl",
         clock: systemClock,
         random: systemRandom,
+        baseDir: realm.dir,
         workDir: `${realm.dir}/work-${kind}`,
         log: () => undefined,
       },

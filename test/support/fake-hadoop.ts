@@ -7,8 +7,7 @@ import { EvergrantError } from "../../src/protocol/errors.ts";
 import { encodeIdentifier, encodeYarnIdentifier } from "../../src/protocol/hadoop/identifier.ts";
 import { tokenFromUrlString, tokenToUrlString } from "../../src/protocol/hadoop/token.ts";
 import { Secret } from "../../src/protocol/secret.ts";
-import { epochMs } from "../../src/protocol/time.ts";
-import type { ManualClock } from "./manual-clock.ts";
+import { type Clock, epochMs } from "../../src/protocol/time.ts";
 
 /** What a node does when it is asked. */
 export type NodeMood =
@@ -21,6 +20,8 @@ export type NodeMood =
   | "unauthorized"
   | "spnego-refused"
   | "denied"
+  | "throttled"
+  | "server-error"
   | "broken";
 
 export interface FakeServiceOptions {
@@ -44,12 +45,12 @@ export class FakeService {
   readonly asked: Record<"get" | "renew" | "cancel", number> = { get: 0, renew: 0, cancel: 0 };
   readonly moods = new Map<string, NodeMood>();
   readonly options: FakeServiceOptions;
-  readonly #clock: ManualClock;
+  readonly #clock: Pick<Clock, "now">;
   readonly #live = new Map<string, Live>();
   #sequence = 0;
   caller: string;
 
-  constructor(clock: ManualClock, options: FakeServiceOptions) {
+  constructor(clock: Pick<Clock, "now">, options: FakeServiceOptions) {
     this.#clock = clock;
     this.options = options;
     this.caller = options.caller ?? "etl";
@@ -89,6 +90,10 @@ export class FakeService {
         return this.#page(403);
       case "denied":
         return this.#refuse(403, "AuthorizationException");
+      case "throttled":
+        return this.#refuse(503, "ServerTooBusyException");
+      case "server-error":
+        return this.#page(500);
       case "broken":
         return this.#json(200, { Token: { urlString: "AAAA" } });
       case "no-tokens":

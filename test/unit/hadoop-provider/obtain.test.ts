@@ -5,6 +5,10 @@ import {
   hadoopProviderWith,
 } from "../../../src/coordinator/providers/hadoop/index.ts";
 import {
+  hadoopOptionsSchema,
+  resolveServices,
+} from "../../../src/coordinator/providers/hadoop/options.ts";
+import {
   type Credential,
   HADOOP_TOKENS,
   type HadoopTokens,
@@ -56,7 +60,7 @@ function provider(fakes: readonly FakeService[], options: Record<string, unknown
     job: "etl",
     clock,
     random: systemRandom,
-    baseDir: "/nowhere",
+    baseDir: "/etc/evergrant",
     workDir: "/nowhere",
     log: () => undefined,
   });
@@ -419,7 +423,7 @@ describe("options", () => {
     ["no principal", { principal: undefined }],
     ["no keytab and no cache", { keytab: undefined }],
     ["both", { ticketCache: "/tmp/cc" }],
-    ["a relative keytab", { keytab: "etl.keytab" }],
+    ["a cache that is no file", { keytab: undefined, ticketCache: "KEYRING:user" }],
     ["a principal without realm", { principal: "etl" }],
     ["url and urls", { services: [{ ...NN, urls: ["http://x"] }] }],
     ["two services of one name", { services: [NN, NN] }],
@@ -428,6 +432,12 @@ describe("options", () => {
     ["a file URL", { services: [{ ...NN, url: "file:///x" }] }],
   ])("are refused: %s", (_what, wrong) => {
     expect(() => provider([], { services: [NN], ...wrong })).toThrow();
+  });
+
+  it("take relative paths from the configuration's folder", async () => {
+    const options = { principal: "etl@A.TEST", keytab: "etl.keytab", services: [NN] };
+    const [service] = resolveServices(hadoopOptionsSchema.parse(options), "/etc/evergrant");
+    expect(service?.login.keytab).toBe("/etc/evergrant/etl.keytab");
   });
 
   it("take a ticket cache in place of a keytab, for all or for one", () => {

@@ -70,7 +70,7 @@ class HadoopProvider implements CredentialProvider {
     this.#options = options;
     this.#services = services;
     this.#tools = tools;
-    this.#hadoop = resolveServices(options).map(
+    this.#hadoop = resolveServices(options, services.baseDir).map(
       (service) =>
         new HadoopService(service, {
           clock: services.clock,

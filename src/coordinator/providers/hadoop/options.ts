@@ -1,8 +1,9 @@
 /** The options of provider `hadoop`, as docs/providers/hadoop.md lists them, and their resolved form. */
+import { resolve } from "node:path";
 import * as z from "zod";
 import { nameSchema } from "../../../protocol/names.ts";
 
-const absolutePath = z.string().refine((path) => path.startsWith("/"), "expected an absolute path");
+const filePath = z.string().min(1);
 const principalSchema = z
   .string()
   .regex(
@@ -13,13 +14,13 @@ const httpUrl = z.url({ protocol: /^https?$/, error: "expected an http or https 
 
 const loginFields = {
   principal: principalSchema.optional().describe("Whom to log in as, with the realm"),
-  keytab: absolutePath.optional().describe("Keytab with the principal's key"),
+  keytab: filePath.optional().describe("Keytab with the principal's key"),
   ticketCache: z
     .string()
-    .regex(/^(FILE:)?\/\S+$/, "expected the path of a FILE credential cache")
+    .regex(/^(FILE:[^:]+|[^:]+)$/, "expected the path of a FILE credential cache")
     .optional()
     .describe("A credential cache that something else keeps fresh, instead of a keytab"),
-  krb5Config: absolutePath
+  krb5Config: filePath
     .optional()
     .describe("krb5.conf of this login. Absent: the system's. Realms without trust need one each"),
   shortName: z
@@ -66,7 +67,7 @@ const serviceSchema = z
       .regex(/^[^@\s/]+@[^@\s/]+$/, "expected service@host, such as HTTP@nn1.example.com")
       .optional()
       .describe("Host-based name of the server. Absent: HTTP@ and the URL's host"),
-    caFile: absolutePath.optional().describe("Certificates to trust for https, PEM"),
+    caFile: filePath.optional().describe("Certificates to trust for https, PEM"),
     ...loginFields,
   })
   .check(({ value, issues }) => {
@@ -162,8 +163,12 @@ export interface ServiceOptions {
   readonly login: LoginOptions;
 }
 
-/** Fills in what services take from the level above. */
-export function resolveServices(options: HadoopOptions): readonly ServiceOptions[] {
+/** Fills in what services take from the level above. @param baseDir what relative paths are relative to. */
+export function resolveServices(
+  options: HadoopOptions,
+  baseDir: string,
+): readonly ServiceOptions[] {
+  const at = (path: string | undefined): string | undefined => path && resolve(baseDir, path);
   return options.services.map((service) => {
     const own = pickLogin(service);
     // A service's own way to log in replaces the other way of the level above.
@@ -190,12 +195,12 @@ export function resolveServices(options: HadoopOptions): readonly ServiceOptions
       shortName,
       doAs: service.doAs ?? (kind === "yarn" ? undefined : options.doAs),
       servicePrincipal,
-      caFile,
+      caFile: at(caFile),
       login: {
         principal,
-        keytab: login.keytab,
-        ticketCache: login.ticketCache?.replace(/^FILE:/, ""),
-        krb5Config: login.krb5Config,
+        keytab: at(login.keytab),
+        ticketCache: at(login.ticketCache?.replace(/^FILE:/, "")),
+        krb5Config: at(login.krb5Config),
       },
     };
   });

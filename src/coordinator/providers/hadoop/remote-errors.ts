@@ -28,29 +28,31 @@ const INVALID: Meaning = { code: "ISSUER_REQUEST_INVALID" };
 const IDENTITY: Meaning = { code: "ISSUER_IDENTITY_REJECTED" };
 
 /** By simple class name; a name that is missing here is judged by the status. */
-const BY_EXCEPTION: Readonly<Record<string, Meaning>> = {
-  StandbyException: AWAY,
-  ObserverRetryOnActiveException: AWAY,
-  RetriableException: AWAY,
-  SafeModeException: AWAY,
-  ConnectException: AWAY,
-  SocketTimeoutException: AWAY,
-  NoRouteToHostException: AWAY,
-  UnknownHostException: AWAY,
-  EOFException: AWAY,
-  ServerTooBusyException: { code: "ISSUER_THROTTLED", elsewhere: true },
-  InvalidToken: { code: "ISSUER_REQUEST_INVALID", dead: true },
-  AccessControlException: DENIED,
-  AuthorizationException: DENIED,
-  ForbiddenException: DENIED,
-  AuthenticationException: IDENTITY,
-  SecurityException: IDENTITY,
-  IllegalArgumentException: INVALID,
-  UnsupportedOperationException: INVALID,
-  BadRequestException: INVALID,
-  FileNotFoundException: INVALID,
-  NotFoundException: INVALID,
-};
+const BY_EXCEPTION: ReadonlyMap<string, Meaning> = new Map(
+  Object.entries<Meaning>({
+    StandbyException: AWAY,
+    ObserverRetryOnActiveException: AWAY,
+    RetriableException: AWAY,
+    SafeModeException: AWAY,
+    ConnectException: AWAY,
+    SocketTimeoutException: AWAY,
+    NoRouteToHostException: AWAY,
+    UnknownHostException: AWAY,
+    EOFException: AWAY,
+    ServerTooBusyException: { code: "ISSUER_THROTTLED", elsewhere: true },
+    InvalidToken: { code: "ISSUER_REQUEST_INVALID", dead: true },
+    AccessControlException: DENIED,
+    AuthorizationException: DENIED,
+    ForbiddenException: DENIED,
+    AuthenticationException: IDENTITY,
+    SecurityException: IDENTITY,
+    IllegalArgumentException: INVALID,
+    UnsupportedOperationException: INVALID,
+    BadRequestException: INVALID,
+    FileNotFoundException: INVALID,
+    NotFoundException: INVALID,
+  }),
+);
 
 const remoteExceptionSchema = z.object({
   RemoteException: z.object({
@@ -62,7 +64,7 @@ const remoteExceptionSchema = z.object({
 /** Judges any answer but a 200. */
 export function judgeRefusal(answer: HttpAnswer): Refusal {
   const exception = exceptionOf(answer.body) ?? classNameAtStart(answer.reason);
-  const named = exception === undefined ? undefined : BY_EXCEPTION[exception];
+  const named = exception === undefined ? undefined : BY_EXCEPTION.get(exception);
   const { code, elsewhere, dead } = named ?? byStatus(answer.status, exception !== undefined);
   return { code, elsewhere: elsewhere === true, dead: dead === true, exception };
 }

@@ -171,6 +171,7 @@ export class HadoopService {
     gone: number | undefined,
   ): Promise<HttpAnswer> {
     const { clock, http, requestTimeout } = this.#tools;
+    if (call.signal.aborted) throw new EvergrantError("ISSUER_TIMEOUT", "the call's time is over");
     const { servicePrincipal, caFile, name } = this.options;
     const negotiate = await call.negotiator.token(servicePrincipal ?? `HTTP@${node.hostname}`);
     const ca = caFile === undefined ? undefined : await readCertificates(caFile);

@@ -57,7 +57,9 @@ class HadoopTokenFile implements CredentialReceiver {
 
   async start(): Promise<ConsumerEnvironment> {
     try {
-      await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      for (const folder of [dirname(this.#path), this.#services.stateDir]) {
+        if (folder !== undefined) await mkdir(folder, { recursive: true, mode: 0o700 });
+      }
     } catch (cause) {
       throw new EvergrantError("RECEIVER_FAILED", `no folder for ${this.#path}`, { cause });
     }
@@ -66,6 +68,9 @@ class HadoopTokenFile implements CredentialReceiver {
   }
 
   async apply({ credential, until }: Serving): Promise<void> {
+    if (until <= this.#services.clock.now().mono) {
+      throw new EvergrantError("RECEIVER_FAILED", "the credential has ended already");
+    }
     let content: OwnContent;
     try {
       const material = check(hadoopTokensSchema, credential.material.reveal(), "hadoop-tokens");
