@@ -194,7 +194,8 @@ export function onReport(turn: Turn, report: Report): void {
       agent.runwayMs = runways.length > 0 ? Math.min(...runways) : undefined;
       agent.failing = report.failing;
       agent.refused = report.refused;
-      if (Object.keys(report.failing).length === 0) applied(turn, key, agent, report.generation);
+      // What it holds is not yet what its receivers serve: one of them may be at work on it still.
+      if (report.applied === true) applied(turn, key, agent, report.generation);
       // Anti-entropy: a missed broadcast repairs itself.
       if (lags(core, agent)) push(turn, [agent.agent]);
       return;

@@ -2,6 +2,7 @@
  * Beats: that this agent lives, what it holds and how long that lasts. A beat that shows an old
  * version is answered with the current bundle, so beating is also how an agent catches up.
  */
+import { compareVersions } from "../../protocol/names.ts";
 import { durationMs, later, type MonoMs, monoMs, type Now } from "../../protocol/time.ts";
 import { failingOf, refusedOf, runwaysOf } from "./health.ts";
 import { unitHash } from "./settings.ts";
@@ -25,6 +26,8 @@ export function advanceBeating(state: AgentState, now: Now, out: Out): void {
   state.beatAt = later(now.mono, state.beatMs);
   state.sequence += 1;
   const kid = membership.reveal().groups[0]?.kid;
+  const { acked, accepted } = state;
+  const current = accepted !== undefined && acked !== undefined;
   out.push({
     kind: "report",
     membership,
@@ -37,6 +40,7 @@ export function advanceBeating(state: AgentState, now: Now, out: Out): void {
       term: state.accepted?.term ?? 0,
       generation: state.accepted?.generation ?? 0,
       ...(kid === undefined ? {} : { kid }),
+      applied: current && acked.complete && compareVersions(acked.version, accepted) === 0,
       runwayMs: runwaysOf(state, now),
       failing: failingOf(state),
       refused: refusedOf(state),
