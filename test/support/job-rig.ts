@@ -12,10 +12,15 @@ import {
   type LaunchOptions,
   launchCoordinator,
 } from "../../src/coordinator/coordinator.ts";
-import { type StsEmulator, startStsEmulator } from "../../src/emulators/aws-sts/server.ts";
+import {
+  type StsEmulator,
+  type StsEmulatorOptions,
+  startStsEmulator,
+} from "../../src/emulators/aws-sts/server.ts";
 import type { Credential } from "../../src/protocol/credential.ts";
 import type { Logger } from "../../src/runtime/logger.ts";
 import { systemClock, systemRandom } from "../../src/runtime/system-clock.ts";
+import { type Agent, type StartAgentOptions, startAgent } from "../../src/worker-agent/agent.ts";
 import {
   type JobMembership,
   type JoinJobOptions,
@@ -26,12 +31,15 @@ import type { TestServer } from "./servers.ts";
 export interface JobRigOptions {
   readonly nats: TestServer;
   readonly redis: TestServer;
+  /** Default `etl`. Jobs of other names share the servers without meeting. */
+  readonly job?: string;
   /** What STS returns, in milliseconds. Default 12 s. */
   readonly lifetimeMs?: number;
   /** YAML below the top level, e.g. `timing: {beatSec: 1}`. */
   readonly yaml?: string;
-  /** Default: one provider `lake`. */
+  /** Names, or whole entries in YAML. Default: one provider `lake`. */
   readonly providers?: readonly string[];
+  readonly sts?: Partial<StsEmulatorOptions>;
   /** The `nats:` and `redis:` sections, where the addresses alone will not do. */
   readonly stores?: string;
 }
@@ -48,6 +56,12 @@ export interface JobRig {
   issued(): number;
   /** Joins in-process; closed with the test. */
   agent(options?: JoinJobOptions): Promise<JobMembership>;
+  /** An agent with receivers, as `evergrant agent` runs it; closed with the test. */
+  sidecar(options?: StartAgentOptions): Promise<Agent>;
+  /** Replaces the providers' section: what the next coordinator is configured with. */
+  configure(providers: readonly string[]): void;
+  /** Called at the end of the test, the last one first. */
+  atEnd(close: () => Promise<unknown>): void;
 }
 
 /** Intervals of a few seconds in place of many, all scaled together. */
@@ -67,7 +81,8 @@ export async function startJobRig(options: JobRigOptions): Promise<JobRig> {
   const sts = await startStsEmulator({
     clock: systemClock,
     random: systemRandom,
-    knobs: { lifetimeMs: options.lifetimeMs ?? 12_000 },
+    ...options.sts,
+    knobs: { lifetimeMs: options.lifetimeMs ?? 12_000, ...options.sts?.knobs },
   });
   const base = sts.baseCredentials;
   process.env["AWS_ACCESS_KEY_ID"] = base.accessKeyId;
@@ -80,13 +95,14 @@ export async function startJobRig(options: JobRigOptions): Promise<JobRig> {
   });
   const provider = (name: string): string =>
     `  - {name: ${name}, kind: aws-sts, action: AssumeRole, roleArn: "arn:aws:iam::123456789012:role/${name}", region: eu-west-1, durationSec: 3600, endpoint: "${sts.url}", callTimeoutSec: 3}`;
-  const text = `
-job: etl
+  let providers = options.providers ?? ["lake"];
+  const text = (): string => `
+job: ${options.job ?? "etl"}
 runDir: ./run
 ${options.stores ?? `nats: {servers: ["${options.nats.url}"]}\nredis: {url: "${options.redis.url}"}`}
 ${options.yaml ?? FAST}
 providers:
-${(options.providers ?? ["lake"]).map((p) => (p.includes(":") ? p : provider(p))).join("\n")}
+${providers.map((p) => (p.includes(":") ? p : provider(p))).join("\n")}
 `;
   const joinFile = join(dir, "run", "join.json");
   return {
@@ -96,7 +112,7 @@ ${(options.providers ?? ["lake"]).map((p) => (p.includes(":") ? p : provider(p))
     logs,
     issued: () => sts.count("AssumeRole", "ok"),
     async coordinator(launch = {}) {
-      const handle = await launchCoordinator(parseJobConfig(text, { dir }), {
+      const handle = await launchCoordinator(parseJobConfig(text(), { dir }), {
         logger: memoryLogger(logs),
         ...launch,
       });
@@ -108,10 +124,25 @@ ${(options.providers ?? ["lake"]).map((p) => (p.includes(":") ? p : provider(p))
       closers.push(() => membership.close());
       return membership;
     },
+    async sidecar(given = {}) {
+      const agent = await startAgent({
+        joinFile,
+        configDir: dir,
+        ...given,
+        config: { timings: FAST_AGENT, ...given.config },
+      });
+      closers.push(() => agent.close());
+      return agent;
+    },
+    configure(given) {
+      providers = given;
+    },
+    atEnd: (close) => void closers.push(close),
   };
 }
 
-function memoryLogger(lines: string[]): Logger {
+/** Keeps every line, at every level. */
+export function memoryLogger(lines: string[]): Logger {
   const logger = (facts: object): Logger => {
     const say = (level: string) => (more: object, message: string) => {
       lines.push(JSON.stringify({ level, message, ...facts, ...more }));
