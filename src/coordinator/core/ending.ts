@@ -5,7 +5,18 @@
  * the next one follows, since a half-ended job helps nobody.
  */
 import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
-import { audit, due, jobTime, log, newOp, nextSequence, plus, rounded, type Turn } from "./core.ts";
+import {
+  ALWAYS,
+  audit,
+  due,
+  jobTime,
+  log,
+  newOp,
+  nextSequence,
+  plus,
+  rounded,
+  type Turn,
+} from "./core.ts";
 import type { Effect, Event, Op } from "./effects.ts";
 import { recordOf } from "./provider-run.ts";
 
@@ -14,6 +25,12 @@ export interface Ending {
   /** What is left to do; undefined until calls under way have been recorded. */
   steps: Effect[] | undefined;
   op: Op | undefined;
+  /** The step that bears `op`. */
+  step: Effect | undefined;
+  /** No step before this. */
+  notBefore: MonoMs;
+  /** The last write of the lease is tried again until then. */
+  leaseUntil: MonoMs | undefined;
   /** Calls under way are waited for until then. */
   drainUntil: MonoMs | undefined;
   /** A step that does not answer is passed over then. */
@@ -25,6 +42,9 @@ export const newEnding = (): Ending => ({
   how: undefined,
   steps: undefined,
   op: undefined,
+  step: undefined,
+  notBefore: ALWAYS,
+  leaseUntil: undefined,
   drainUntil: undefined,
   stepUntil: undefined,
   finished: false,
@@ -56,7 +76,9 @@ export function advanceEnding(turn: Turn): void {
       (run) => run.phase.kind !== "idle" && run.phase.kind !== "waiting-out",
     );
     const unsaved = core.writer.committedSeq < core.writer.truthSeq;
-    if ((busy || unsaved) && !due(turn, ending.drainUntil ?? now.mono)) return;
+    // A write of the lease that is under way would take the tombstone's place.
+    const writing = core.leadership.write !== undefined || core.leadership.verify;
+    if ((busy || unsaved || writing) && !due(turn, ending.drainUntil ?? now.mono)) return;
     ending.steps = stepsOf(turn, ending.how);
     audit(turn, ending.how === "ended" ? "job-ended" : "coordinator-stops", {});
   }
@@ -65,12 +87,14 @@ export function advanceEnding(turn: Turn): void {
     log(turn, "warn", "a step of ending took too long: passed over", {});
     ending.op = undefined;
   }
+  if (!due(turn, ending.notBefore)) return;
   const next = ending.steps.shift();
   if (next === undefined) {
     finish(turn);
     return;
   }
   turn.effects.push(next);
+  ending.step = next;
   ending.op = "op" in next ? next.op : undefined;
   ending.stepUntil = plus(now.mono, STEP_LIMIT);
 }
@@ -135,5 +159,34 @@ export function onStepDone(
   if (!event.outcome.ok) {
     log(turn, "warn", "a step of ending failed", { code: event.outcome.error.code });
   }
+  leaseAgain(turn, event);
   return true;
+}
+
+/**
+ * The last word in the lease is worth more than one try: without it a standby goes on with a job
+ * that has ended. What stands there decides, as it does for every write whose outcome is unknown.
+ */
+function leaseAgain(turn: Turn, event: Extract<Event, { op: Op; outcome: unknown }>): void {
+  const { core, now } = turn;
+  const { ending, settings, leadership } = core;
+  const { step, steps } = ending;
+  const ofLease = step?.kind === "write-lease" || step?.kind === "read-lease";
+  if (!ofLease || steps === undefined) return;
+  ending.leaseUntil ??= plus(now.mono, STEP_LIMIT);
+  if (now.mono >= ending.leaseUntil) return;
+  const op = newOp(core);
+  if (!event.outcome.ok) {
+    steps.unshift({ kind: "read-lease", op });
+    const unheard = event.outcome.error.code !== "STORE_CONFLICT";
+    if (unheard) ending.notBefore = plus(now.mono, settings.timing.storeRetry);
+    return;
+  }
+  if (event.kind !== "lease-read" || leadership.held === undefined) return;
+  const { entry } = event.outcome.value;
+  if (entry !== undefined && entry.value.holder !== settings.holder) return; // A successor's.
+  const state = ending.how === "ended" ? "ended" : "released";
+  if (entry?.value.state === state) return;
+  const record = { ...leadership.held.record, state } as const;
+  steps.unshift({ kind: "write-lease", op, expected: entry?.revision, record });
 }
