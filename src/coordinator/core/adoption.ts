@@ -4,6 +4,7 @@ import { between, durationMs, later, type MonoMs } from "../../protocol/time.ts"
 import { jobTime, monoOf, plus, type Turn } from "./core.ts";
 import type { ProviderRecord } from "./job-state.ts";
 import { type ProviderRun, recordOf } from "./provider-run.ts";
+import { RETRY_FLOOR } from "./settings.ts";
 
 /** At the start of a leadership: takes up what the state says, without calling the issuer if it can. */
 export function adopt(turn: Turn, run: ProviderRun): void {
@@ -28,9 +29,13 @@ export function adopt(turn: Turn, run: ProviderRun): void {
   const plan = (reason: Reason, at: MonoMs = now.mono): void => {
     run.next = { at, reason, queued: at > now.mono, fired: false };
   };
-  if (record?.credential === undefined || run.expires === undefined) plan("initial");
-  else if (record.configDigest !== run.settings.configDigest) plan("config");
-  else if (record.attempt > 0) plan("retry");
+  // I11 holds across coordinators: a predecessor may have failed a moment ago.
+  const soon = plus(now.mono, RETRY_FLOOR);
+  const failed = record !== undefined && record.attempt > 0;
+  if (record?.credential === undefined || run.expires === undefined) {
+    plan("initial", failed ? soon : now.mono);
+  } else if (record.configDigest !== run.settings.configDigest) plan("config");
+  else if (failed) plan("retry", soon);
   else plan("scheduled", monoOf(turn, record.renewAt ?? jobTime(turn)));
 }
 
