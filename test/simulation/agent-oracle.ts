@@ -136,6 +136,13 @@ export class AgentOracle {
     timeline.at(until + 1, () => {
       if (agent.node.epoch !== epoch || agent.serving.get(receiver) !== serving) return;
       this.#ranOut(agent, serving);
+      // I2, in depth: what has ended is taken back, not only held back.
+      timeline.after(60_000, () => {
+        const { good } = oracle.world;
+        if (agent.node.epoch !== epoch || agent.serving.get(receiver) !== serving) return;
+        if (good.since(`node:${agent.node.name}`) > until) return;
+        oracle.violated("I2", `${agent.node.name} has not withdrawn ${credential.provider}`);
+      });
     });
   }
 
@@ -191,7 +198,7 @@ export class AgentOracle {
     }
   }
 
-  /** It can be reached again: what is stored, it fetches by itself. */
+  /** It can be reached again: it beats soon, and what it has missed is the answer. */
   onBack(agent: SimAgent): void {
     const { world } = this.#oracle;
     const { timeline, nats, profile } = world;
@@ -201,9 +208,10 @@ export class AgentOracle {
     const { bundle } = world.seals.open(stored);
     const at = timeline.now;
     timeline.after((1 + 5 + 4) * 1000 * profile.scale + 300, () => {
-      if (agent.node.epoch !== epoch || world.good.since("nats", `node:${agent.node.name}`) > at) {
-        return;
-      }
+      const { leader } = world;
+      if (leader === undefined || leader.since > at || agent.node.epoch !== epoch) return;
+      const scopes = ["nats", `node:${agent.node.name}`, `node:${leader.coordinator.node.name}`];
+      if (world.good.since(...scopes) > at) return;
       if (agent.ended || this.#oracle.wiped || this.#oracle.jumped > 0) return;
       if (bundle.expiresAt < world.faults.latestWall()) return;
       const held = this.#known.get(agent.instance)?.accepted ?? NOTHING;

@@ -1,7 +1,7 @@
 /** What must hold when all troubles are over, and at the end of the job. */
 import type { JobState } from "../../src/coordinator/core/job-state.ts";
 import type { LeaseRecord } from "../../src/coordinator/core/lease-record.ts";
-import { compareVersions } from "../../src/protocol/names.ts";
+import { compareVersions, type Version } from "../../src/protocol/names.ts";
 import type { Oracle } from "./oracle.ts";
 import type { World } from "./world.ts";
 
@@ -18,6 +18,8 @@ export function notAtRest(world: World, oracle: Oracle): string | undefined {
   if (compareVersions(bundle, state) !== 0) {
     return `the bundle is ${bundle.term}.${bundle.generation}, the state ${state.term}.${state.generation}`;
   }
+  // With clocks that have gone mad all will be fresh some day, but nobody can say when.
+  if (oracle.jumped > 0) return behind(world, bundle);
   const planned = world.redis.planned();
   for (const [name, digest] of leader.digests) {
     const record = state.providers[name];
@@ -41,14 +43,22 @@ export function notAtRest(world: World, oracle: Oracle): string | undefined {
     }
   }
   for (const agent of world.agents) {
+    for (const receiver of agent.serving.keys()) {
+      const provider = receiver.slice(receiver.indexOf("/") + 1);
+      if (!leader.digests.has(provider)) {
+        return `${agent.node.name} serves ${provider}, which was dropped`;
+      }
+    }
+  }
+  return behind(world, bundle);
+}
+
+/** Who has not the current bundle. */
+function behind(world: World, bundle: Version): string | undefined {
+  for (const agent of world.agents) {
     const health = agent.driver?.health();
     if (health === undefined || compareVersions(health, bundle) !== 0) {
       return `${agent.node.name} holds ${health?.term}.${health?.generation}, not ${bundle.term}.${bundle.generation}`;
-    }
-    for (const receiver of agent.serving.keys()) {
-      const provider = receiver.slice(receiver.indexOf("/") + 1);
-      if (!leader.digests.has(provider))
-        return `${agent.node.name} serves ${provider}, which was dropped`;
     }
   }
   return undefined;

@@ -29,7 +29,8 @@ export class Oracle {
   violation: Violation | undefined;
   /** The stores have been lost at least once. */
   wiped = false;
-  /** By how much wall clocks have jumped in all. */
+  #wipes: number[] = [];
+  /** By how much the wall clocks that coordinators start with have jumped in all. */
   jumped = 0;
   readonly world: World;
   readonly #agents: AgentOracle;
@@ -58,11 +59,14 @@ export class Oracle {
 
   onWiped(): void {
     this.wiped = true;
+    this.#wipes.push(this.world.timeline.now);
     this.#state = undefined;
   }
 
-  onClockJumped(_node: SimNode, by: number): void {
-    this.jumped += Math.abs(by);
+  onClockJumped(node: SimNode, by: number): void {
+    // A process that runs never looks at the wall again: only one that starts with it can be wrong.
+    const coordinator = this.world.coordinators.some((c) => c.node === node);
+    if (coordinator && this.world.profile.insaneClocks) this.jumped += Math.abs(by);
   }
 
   /** How far apart clocks may truly be, all faults counted in. */
@@ -144,7 +148,7 @@ export class Oracle {
     const holder = this.#holderOfTerm.get(term);
     this.#holderOfTerm.set(term, by);
     // As long as the stores survive, or clocks are sane.
-    const excused = this.wiped && this.jumped > 0;
+    const excused = this.wiped && (this.jumped > 0 || this.#wipedTwice());
     if (holder !== undefined && holder !== by && !excused) {
       this.violated("I5", `${holder} and ${by} have both published under term ${term}`);
     }
@@ -156,6 +160,12 @@ export class Oracle {
       this.violated("I1", `two contents under ${version}`);
     }
     this.#agents.onPublished(bundle);
+  }
+
+  /** Lost again before the first loss was over: two that know nothing of each other, in one second. */
+  #wipedTwice(): boolean {
+    const long = this.world.timeline.now - 3 * this.world.profile.timing.leaseTtl;
+    return this.#wipes.filter((at) => at > long).length > 1;
   }
 
   // Agents.

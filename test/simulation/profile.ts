@@ -70,6 +70,8 @@ export interface Profile {
   /** Wall clocks differ from true time by at most this, unless they jump. */
   readonly wallSpread: number;
   readonly endsJob: boolean;
+  /** A coordinator may start with a clock that has jumped. Nobody promises to be on time then. */
+  readonly insaneClocks: boolean;
 }
 
 const scaled = (by: number, value: DurationMs): DurationMs => durationMs(value * by);
@@ -145,5 +147,8 @@ export function profileOf(seed: number, chance: Chance): Profile {
     every: longest * chance.pick([0.03, 0.1, 0.3]),
     wallSpread: chance.happens(0.5) ? 0 : 0.01 * Math.min(...providers.map((p) => p.lifetime)),
     endsJob: chance.happens(0.1),
+    // Without a date in its answers nobody can tell an issuer's clock from one's own.
+    insaneClocks:
+      faults.includes("clock-jump") && chance.happens(0.2) && providers.every((p) => p.dated),
   };
 }

@@ -30,11 +30,13 @@ export class SimCoordinator {
   wanted = true;
   #queue: VirtualQueue | undefined;
   readonly #world: World;
+  readonly #rightOffset: number;
   #starts = 0;
 
   constructor(world: World, node: SimNode) {
     this.#world = world;
     this.node = node;
+    this.#rightOffset = node.wallOffset;
     node.onDoom = () => this.crash("at an effect");
     node.onRan = () => world.leading(this);
   }
@@ -53,6 +55,8 @@ export class SimCoordinator {
     const world = this.#world;
     if (node.alive || this.over) return;
     node.boot();
+    // A machine's clock is set right before anything starts on it, but for where it is not.
+    if (!world.profile.insaneClocks) node.wallOffset = this.#rightOffset;
     this.#starts += 1;
     this.holder = `${node.name}-${this.#starts}`;
     this.digests = new Map(world.config);
@@ -198,7 +202,8 @@ export class SimCoordinator {
     return {
       id: JOB,
       holder: this.holder,
-      newGroupKid: `kid-${this.holder}`,
+      groupSet: "set",
+      newGroupKid: `set.${this.holder}`,
       standby: this.#world.endedOnce || profile.coordinators > 1,
       ratio: 0.75,
       timing: profile.timing,

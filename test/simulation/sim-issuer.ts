@@ -153,7 +153,10 @@ export class SimIssuer {
     const clock = Math.floor(EPOCH + now + profile.skew);
     const renews =
       profile.renewals > 0 && current !== undefined && this.#renewals < profile.renewals;
-    const life = mood === "short" ? profile.lifetime * 0.5 : profile.lifetime;
+    const life =
+      mood === "short" && profile.assumedLifetime === undefined
+        ? profile.lifetime * 0.5
+        : profile.lifetime;
     const mark = renews
       ? String(current.reveal()["secretAccessKey"])
       : `${MARK}${profile.name}-${this.issued.length + 1}`;
