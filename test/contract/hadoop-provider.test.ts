@@ -29,7 +29,10 @@ async function startRig(): Promise<ProviderRig> {
   const nameNode = new FakeService(systemClock, { kind: "webhdfs", hosts: [HOST] });
   const answer = httpOf([nameNode]);
   const logged: unknown[] = [];
-  const hung = Promise.withResolvers<void>();
+  let tellHung = (): void => undefined;
+  const hung = new Promise<void>((resolve) => {
+    tellHung = resolve;
+  });
   let hangs = false;
   let seen = 0;
   let generation = 1;
@@ -39,7 +42,7 @@ async function startRig(): Promise<ProviderRig> {
     http: (call) => {
       seen += 1;
       if (hangs) {
-        hung.resolve();
+        tellHung();
         return new Promise((_, reject) =>
           call.signal.addEventListener("abort", () =>
             reject(new EvergrantError("ISSUER_TIMEOUT", "no answer in time")),
@@ -75,7 +78,7 @@ async function startRig(): Promise<ProviderRig> {
     },
     mendIssuer: () => void nameNode.moods.clear(),
     requestsSeen: () => seen,
-    hanging: () => hung.promise,
+    hanging: () => hung,
     baseSecrets: [NEGOTIATE],
     replaceIdentity() {
       generation += 1;

@@ -92,7 +92,7 @@ async function unpack(root, name, note) {
 }
 
 /** Into `folder`, by the system's package lists, or by lists of our own when those are missing or stale. */
-async function download(root, packages, folder, note) {
+export async function download(root, packages, folder, note) {
   const apt = (args, options) =>
     run("apt-get", ["-q", "-o", "Acquire::Retries=2", ...args], {
       cwd: folder,
@@ -126,7 +126,7 @@ function privateAptOptions(base) {
   return settings.flatMap((setting) => ["-o", setting]);
 }
 
-async function extract(debs, home, note) {
+export async function extract(debs, home, note) {
   for (const file of readdirSync(debs).filter((entry) => entry.endsWith(".deb"))) {
     await run("dpkg-deb", ["-x", join(debs, file), home], { doing: "unpacking", onStart: note });
   }
@@ -136,7 +136,7 @@ async function extract(debs, home, note) {
  * Puts the shared libraries that this machine lacks, and only those, into `home/lib`. They come from
  * the packages that the program's packages depend on.
  */
-async function addLibraries(root, program, { home, debs, note }) {
+export async function addLibraries(root, program, { home, debs, note }) {
   const lib = join(home, "lib-missing");
   const lacking = () =>
     missingLibraries(

@@ -1,16 +1,35 @@
 /**
  * Real MIT KDCs, one process and one database for each realm, on free loopback ports. Owns their
- * files and principals. Programs come from Debian's krb5-kdc, krb5-admin-server and krb5-user.
+ * files and principals. Programs come from the machine, or from Debian's packages without root.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { freePort } from "../../../src/embedded/answers.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type Foreground, runProgram, startForeground } from "./foreground.ts";
 
-/** Daemons lie where a user's PATH does not lead. */
-const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
+const TOOLS = fileURLToPath(new URL("../../../tools/setup/kerberos.mjs", import.meta.url));
+interface Tools {
+  readonly path: readonly string[];
+  readonly libraries: readonly string[];
+  readonly databaseModules?: string;
+}
+let tools: Promise<Tools> | undefined;
+
+/** Sees to it that MIT's programs and the binding are there, and that this process finds them. */
+async function kerberosTools(): Promise<Tools> {
+  const { status, stdout, stderr } = await runProgram(process.execPath, [TOOLS]);
+  if (status !== 0) throw new Error(`Kerberos is not to be had here: ${stderr}`);
+  const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Tools;
+  const { env } = process;
+  env["PATH"] = [...found.path, env["PATH"] ?? ""].join(":");
+  if (found.libraries.length > 0) {
+    env["LD_LIBRARY_PATH"] = [...found.libraries, env["LD_LIBRARY_PATH"] ?? ""].join(":");
+  }
+  return found;
+}
 const MASTER_PASSWORD = "only-for-this-test";
 
 export interface RealmOptions {
@@ -38,6 +57,8 @@ export interface TestRealm {
 }
 
 export async function startRealm(name: string, options: RealmOptions = {}): Promise<TestRealm> {
+  tools ??= kerberosTools();
+  const { databaseModules } = await tools;
   const dir = mkdtempSync(join(tmpdir(), "evergrant-kdc-"));
   const port = await freePort();
   const krb5Config = join(dir, "krb5.conf");
@@ -59,9 +80,9 @@ export async function startRealm(name: string, options: RealmOptions = {}): Prom
  }
 [logging]
  kdc = FILE:${logFile}
-`,
+${databaseModules === undefined ? "" : `[dbmodules]\n db_module_dir = ${databaseModules}\n`}`,
   );
-  const env = { PATH, KRB5_CONFIG: krb5Config, KRB5_KDC_PROFILE: kdcProfile };
+  const env = { KRB5_CONFIG: krb5Config, KRB5_KDC_PROFILE: kdcProfile };
   const must = async (program: string, ...args: string[]): Promise<void> => {
     const { status, stderr } = await runProgram(program, args, { env });
     if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${stderr}`);
