@@ -143,7 +143,8 @@ export function finish(turn: Turn, run: ProviderRun, reason: Reason, receipt: Re
   const { name } = run.settings;
   const record = recordOf(core.writer.committed, name);
   run.phase = { kind: "idle" };
-  run.failures = 0;
+  // A part that goes on failing climbs the ladder, or it would use up the calls of the whole (I11).
+  if (receipt.problem === undefined) run.failures = 0;
   run.countedFromExpiry = false;
   unwarn(turn, `provider:${name}`);
   const { credential } = receipt;

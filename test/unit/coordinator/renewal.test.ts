@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { DEFAULT_TIMING } from "../../../src/coordinator/core/settings.ts";
-import type { ErrorCode } from "../../../src/protocol/errors.ts";
+import { type ErrorCode, EvergrantError } from "../../../src/protocol/errors.ts";
 import { durationMs, epochMs, seconds } from "../../../src/protocol/time.ts";
 import { aProvider, CoreRig, HOUR, type IssuerCall, RigStores } from "../../support/core-rig.ts";
 
@@ -174,6 +174,18 @@ describe("retries", () => {
       expect((at[i + 1] ?? Infinity) - t).toBeGreaterThanOrEqual(1000);
       expect((at[i + 40] ?? Infinity) - t).toBeGreaterThanOrEqual(600_000);
     });
+  });
+
+  test("a part that goes on failing climbs the ladder and leaves calls for the whole", () => {
+    const rig = new CoreRig({
+      issue: ({ wallMs }) => ({
+        expiresAt: epochMs(wallMs + HOUR),
+        problem: new EvergrantError("ISSUER_UNAVAILABLE", "a part"),
+      }),
+    }).start();
+    rig.run(10 * MINUTE);
+    expect(rig.calls.length).toBeGreaterThan(4);
+    expect(rig.calls.length).toBeLessThan(12);
   });
 
   test("I6: a provider that fails neither delays nor repeats another's renewals", () => {
