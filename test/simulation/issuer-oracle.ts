@@ -204,7 +204,7 @@ export class IssuerOracle {
         const { node } = leader.coordinator;
         if (!leader.coordinator.digests.has(name)) return;
         // A plan is in the time of its maker: where clocks have jumped it means less to others.
-        if (oracle.jumped > 0) return;
+        if (oracle.jumped > 0 || oracle.callsWithin(name, CALL_WINDOW) >= MAX_CALLS) return;
         if (world.good.since("nats", "clocks", `node:${node.name}`, ...scopes) > since) return;
         oracle.violated("I10", `${name} is due since ${world.timeline.now - due} ms: ${how}`);
       });

@@ -161,13 +161,14 @@ export class SimIssuer {
       ? String(current.reveal()["secretAccessKey"])
       : `${MARK}${profile.name}-${this.issued.length + 1}`;
     this.#renewals = renews ? this.#renewals + 1 : 0;
-    const stated = mood === "expiry-past" ? clock - 1000 : Math.floor(clock + life);
     const silent = profile.assumedLifetime !== undefined || mood === "no-expiry";
+    const past = mood === "expiry-past" && !silent;
+    const stated = past ? clock - 1000 : Math.floor(clock + life);
     const issuance: Issuance = {
       provider: profile.name,
       mark,
       issuedAt: now,
-      expiresAt: mood === "expiry-past" ? now - 1000 : now + life,
+      expiresAt: past ? now - 1000 : now + life,
       statedExpiry: stated,
       to: call.node.name,
       way: 0,
