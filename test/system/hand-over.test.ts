@@ -32,7 +32,7 @@ async function handedOver(
 ): Promise<void> {
   const asked = systemClock.now().mono;
   holder.signal("SIGTERM");
-  await holder.until(() => holder.noise.some((line) => line.includes("handing over (SIGTERM)")));
+  await holder.until((line) => String(line["text"]).includes("handing over (SIGTERM)"));
   meanwhile();
   const [{ code }, led] = await Promise.all([holder.exited, standby.leads(asked)]);
   expect(code).toBe(0);

@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { systemClock } from "../../../src/runtime/system-clock.ts";
 
 export interface Line {
+  // What is no JSON comes as `{ text }`.
   /** Of this process's monotonic clock, when the line arrived. */
   readonly at: number;
   readonly fields: Readonly<Record<string, unknown>>;
@@ -13,8 +14,6 @@ export interface LoggedProcess {
   readonly name: string;
   readonly pid: number;
   readonly lines: readonly Line[];
-  /** Lines that were no JSON, for the message when something goes wrong. */
-  readonly noise: readonly string[];
   readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>;
   isAlive(): boolean;
   /** The first line from `since` on that matches, now or later. Fails when the process ends without it. */
@@ -46,19 +45,13 @@ export function startProcess(options: SpawnOptions): LoggedProcess {
   });
   running.add(child);
   const lines: Line[] = [];
-  const noise: string[] = [];
   const waiting = new Set<(line: Line | undefined) => void>();
   const { pid, stdout, stderr, stdin } = child;
   if (pid === undefined) throw new Error(`${options.name} did not start`);
   stdin.on("error", () => undefined);
   for (const stream of [stdout, stderr]) {
     createInterface({ input: stream }).on("line", (text) => {
-      const fields = parsed(text);
-      if (fields === undefined) {
-        noise.push(text);
-        return;
-      }
-      const line = { at: systemClock.now().mono, fields };
+      const line = { at: systemClock.now().mono, fields: parsed(text) ?? { text } };
       lines.push(line);
       for (const hear of [...waiting]) hear(line);
     });
@@ -75,7 +68,6 @@ export function startProcess(options: SpawnOptions): LoggedProcess {
     name: options.name,
     pid,
     lines,
-    noise,
     exited,
     isAlive,
     until(match, since = 0) {
@@ -85,7 +77,7 @@ export function startProcess(options: SpawnOptions): LoggedProcess {
         const hear = (line: Line | undefined): void => {
           if (line === undefined) {
             waiting.delete(hear);
-            reject(new Error(`${options.name} has ended: ${tail(lines, noise)}`));
+            reject(new Error(`${options.name} has ended: ${tail(lines)}`));
           } else if (line.at >= since && match(line.fields)) {
             waiting.delete(hear);
             resolve(line);
@@ -115,5 +107,8 @@ function parsed(text: string): Record<string, unknown> | undefined {
   }
 }
 
-const tail = (lines: readonly Line[], noise: readonly string[]): string =>
-  [...lines.slice(-15).map(({ fields }) => JSON.stringify(fields)), ...noise.slice(-15)].join("\n");
+const tail = (lines: readonly Line[]): string =>
+  lines
+    .slice(-15)
+    .map(({ fields }) => JSON.stringify(fields))
+    .join("\n");

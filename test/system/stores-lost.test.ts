@@ -1,0 +1,175 @@
+/**
+ * S6: NATS, Redis and both are killed, frozen and wiped. Each file has servers of its own: a wipe
+ * would take other jobs with it.
+ */
+import { beforeAll, describe, expect, it } from "vitest";
+import { durationMs } from "../../src/protocol/time.ts";
+import { systemClock } from "../../src/runtime/system-clock.ts";
+import { startNats, startRedis, type TestServer } from "../support/servers.ts";
+import { expectUnharmed } from "./support/oracle.ts";
+import { AGENTS, published, putDown, says, startLonelyScene, startScene } from "./support/scene.ts";
+import { TIMING } from "./support/system-rig.ts";
+
+let nats: TestServer;
+let redis: TestServer;
+
+beforeAll(async () => {
+  [nats, redis] = await Promise.all([startNats(), startRedis()]);
+});
+
+const now = (): number => systemClock.now().mono;
+/** How long a fault lasts is part of the scenario. */
+const lasting = (ms: number): Promise<void> =>
+  new Promise((resolve) => void systemClock.timer(durationMs(ms), resolve));
+const PAST_LEASE_MS = (TIMING.leaseTtlSec + TIMING.leaseMarginSec) * 1000 + 500;
+const isPut = (line: Readonly<Record<string, unknown>>): boolean => line["msg"] === "leading";
+
+const kept = {
+  issuer: 1,
+  counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
+  generation: 1,
+  runwayAboveMs: 8_000,
+};
+
+/** Ends once somebody leads and its bundle is out after `since`, and says under which term. */
+async function leadsAgain(rig: Awaited<ReturnType<typeof startScene>>["rig"]): Promise<number> {
+  const operator = await rig.operator();
+  for (;;) {
+    const status = await operator.status().catch(() => undefined);
+    if (status?.phase === "leading" && status.ready && status.agents.upToDate === AGENTS) {
+      return status.term;
+    }
+    await lasting(100);
+  }
+}
+
+describe("S6: NATS is lost", () => {
+  it("S6.1 killed and started again: everybody goes on, without an issuer call", async () => {
+    const { rig, holder, standby, agents } = await startScene({ nats, redis });
+    await nats.kill();
+    await agents.untilGeneration(1);
+    await lasting(1500);
+    expect((await agents.report()).agents.filter(({ connected }) => connected)).toEqual([]);
+    await nats.restart();
+    await leadsAgain(rig);
+    expect([holder.isAlive(), standby.isAlive()]).toEqual([true, true]);
+    await expectUnharmed(rig, agents, { ...kept, terms: 2 });
+  });
+
+  it("S6.2 frozen past the lease: the holder puts it down before anybody could take it, one leads after", async () => {
+    const { rig, holder, standby, agents } = await startScene({ nats, redis });
+    const frozen = now();
+    nats.freeze();
+    const down = await holder.until(putDown, frozen);
+    expect(down.at - frozen).toBeLessThan(TIMING.leaseTtlSec * 1000);
+    expect(standby.count(isPut)).toBe(0);
+    await lasting(PAST_LEASE_MS - (down.at - frozen));
+    nats.thaw();
+    const term = await leadsAgain(rig);
+    const leaders = [holder, standby].filter(
+      (c) => c.count((line) => isPut(line) && line["term"] === term) > 0,
+    );
+    expect(leaders).toHaveLength(1);
+    await expectUnharmed(rig, agents, { ...kept, terms: 3 });
+  });
+
+  it("S6.3 wiped, the lease still alive: the holder rewrites lease, state and bundle from memory", async () => {
+    const { rig, holder, standby, agents } = await startScene({
+      nats,
+      redis,
+      // The client's pause before it connects again must fit into the lease.
+      timing: { leaseTtlSec: 6, leaseMarginSec: 0.5 },
+    });
+    const { term } = (await holder.leads()).fields;
+    const wiped = now();
+    await nats.wipe();
+    await holder.until(says("the store was lost: rewriting lease, state and bundle"), wiped);
+    await holder.until(published(1, term), wiped);
+    expect(await leadsAgain(rig)).toBe(term);
+    expect(standby.count(isPut)).toBe(0);
+    await expectUnharmed(rig, agents, { ...kept, terms: 1 });
+  });
+
+  it("S6.4 wiped while away past the lease: the holder's memory is the truth, agents go on", async () => {
+    const { rig, holder, agents } = await startLonelyScene({ nats, redis });
+    const { term } = (await holder.leads()).fields;
+    const away = now();
+    await nats.kill();
+    await holder.until(putDown, away);
+    await nats.wipe();
+    const again = await holder.leads(away);
+    expect(again.fields["term"]).toBeGreaterThan(Number(term));
+    await leadsAgain(rig);
+    await expectUnharmed(rig, agents, { ...kept, terms: 2 });
+  });
+});
+
+describe("S7: Redis is lost", () => {
+  /** A plan comes every 7 s, and 13 s are left then. */
+  const rotating = { lifetimeMs: 20_000, ratio: 0.35 };
+  const RENEWED = { calls: 2, obtained: 2, failures: 0, recoveries: 0 };
+  const late = says("the queue is late: the watchdog renews");
+
+  it("S7.1 killed before a renewal: the watchdog renews on time, the queue takes over again after", async () => {
+    const { rig, holder, agents } = await startLonelyScene({ nats, redis, ...rotating });
+    const away = now();
+    await redis.kill();
+    await holder.until(says("Redis is away: renewals run on the local watchdog"), away);
+    await holder.until(published(2), away);
+    await redis.restart();
+    await holder.until(published(3));
+    await expectUnharmed(rig, agents, {
+      issuer: 3,
+      counts: { ...RENEWED, calls: 3, obtained: 3 },
+      generation: 3,
+      runwayAboveMs: 10_000,
+      terms: 1,
+    });
+  });
+
+  it("S7.2 frozen through a renewal: it is on time all the same", async () => {
+    const { rig, holder, agents } = await startLonelyScene({ nats, redis, ...rotating });
+    const away = now();
+    redis.freeze();
+    await holder.until(says("Redis is away: renewals run on the local watchdog"), away);
+    await holder.until(published(2), away);
+    redis.thaw();
+    await expectUnharmed(rig, agents, {
+      issuer: 2,
+      counts: RENEWED,
+      generation: 2,
+      runwayAboveMs: 10_000,
+      terms: 1,
+    });
+  });
+
+  it("S7.3 wiped: the reconciler puts the plan back, and the queue raises it in time", async () => {
+    const { rig, holder, agents } = await startLonelyScene({ nats, redis, ...rotating });
+    const wiped = now();
+    await redis.wipe();
+    await holder.until(published(2), wiped);
+    // Whether by the reconnect or by the reconciler: the plan was there again, nobody had to wait.
+    expect(holder.count(late, wiped)).toBe(0);
+    await expectUnharmed(rig, agents, {
+      issuer: 2,
+      counts: RENEWED,
+      generation: 2,
+      runwayAboveMs: 10_000,
+      terms: 1,
+    });
+  });
+});
+
+describe("S8: both stores are lost", () => {
+  it("S8.1 wiped at once under a living holder: no issuer call, no gap", async () => {
+    const { rig, agents, holder } = await startScene({ nats, redis });
+    const wiped = now();
+    await Promise.all([nats.wipe(), redis.wipe()]);
+    await holder.until(
+      (line) => String(line["msg"]).includes("store was lost") || putDown(line),
+      wiped,
+    );
+    await leadsAgain(rig);
+    await expectUnharmed(rig, agents, { ...kept, terms: 3 });
+  });
+});
