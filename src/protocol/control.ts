@@ -60,6 +60,8 @@ export const providerStatusSchema = z.object({
   expiresAtMs: z.number().optional(),
   /** Remaining life in milliseconds, 0 when there is none. */
   runwayMs: z.number(),
+  /** The issuer's clock less the coordinator's, in milliseconds, when the credential was obtained. */
+  skewMs: z.number().optional(),
   /** When the next attempt is planned, from now, in milliseconds. */
   nextAttemptInMs: z.number().optional(),
   lastError: z.object({ code: z.string(), class: z.string(), message: z.string() }).optional(),

@@ -28,7 +28,11 @@ export function providerStatus(turn: Turn, run: ProviderRun): ProviderStatus {
     generation: credential?.generation ?? 0,
     ...(credential === undefined
       ? {}
-      : { issuedAtMs: credential.issuedAt, expiresAtMs: credential.expiresAt }),
+      : {
+          issuedAtMs: credential.issuedAt,
+          expiresAtMs: credential.expiresAt,
+          skewMs: credential.issuerSkew,
+        }),
     runwayMs: Math.floor(runway),
     ...(run.next === undefined
       ? {}

@@ -6,6 +6,7 @@ import type { JobStatus } from "../../protocol/control.ts";
 const METRICS = {
   evergrant_runway_seconds: ["Remaining life of the credential that is held.", "provider"],
   evergrant_provider_generation: ["Generation in which the credential was obtained.", "provider"],
+  evergrant_clock_skew_seconds: ["The issuer's clock less this machine's.", "provider"],
   evergrant_next_attempt_seconds: ["Time until the next planned attempt.", "provider"],
   evergrant_consecutive_failures: ["Attempts that failed since the last success.", "provider"],
   evergrant_issuer_calls_total: ["Attempts to obtain, since the job began.", "provider"],
@@ -66,6 +67,7 @@ function samples(now: JobStatus): Sample[] {
     ...now.providers.flatMap((p): Sample[] => [
       ["evergrant_runway_seconds", p.runwayMs / 1000, p.provider],
       ["evergrant_provider_generation", p.generation, p.provider],
+      ["evergrant_clock_skew_seconds", seconds(p.skewMs), p.provider],
       ["evergrant_next_attempt_seconds", seconds(p.nextAttemptInMs), p.provider],
       ["evergrant_consecutive_failures", p.consecutiveFailures, p.provider],
       ["evergrant_issuer_calls_total", p.issuerCalls, p.provider],
