@@ -48,6 +48,11 @@ export class FakeService {
   readonly #clock: Pick<Clock, "now">;
   readonly #live = new Map<string, Live>();
   #sequence = 0;
+  #hangs = false;
+  #tellHung = (): void => undefined;
+  readonly #hung = new Promise<void>((resolve) => {
+    this.#tellHung = resolve;
+  });
   caller: string;
 
   constructor(clock: Pick<Clock, "now">, options: FakeServiceOptions) {
@@ -63,6 +68,27 @@ export class FakeService {
   /** Tokens that it would still accept. */
   get living(): number {
     return [...this.#live.values()].filter(({ expiresAt }) => expiresAt > this.now).length;
+  }
+
+  /** From now on no request is answered. */
+  hang(): void {
+    this.#hangs = true;
+  }
+
+  /** Resolves once a request is in hand that is never answered. */
+  hanging(): Promise<void> {
+    return this.#hung;
+  }
+
+  /** Never answers; rejects when the call is given up. */
+  async held(call: HttpCall): Promise<void> {
+    if (!this.#hangs) return;
+    this.#tellHung();
+    await new Promise((_, reject) => {
+      const end = (): void => reject(new EvergrantError("ISSUER_TIMEOUT", "no answer in time"));
+      if (call.signal.aborted) end();
+      else call.signal.addEventListener("abort", end);
+    });
   }
 
   /** A restart without its edit log. */
@@ -233,6 +259,7 @@ export function httpOf(services: readonly FakeService[]): Http {
   return async (call) => {
     const service = services.find(({ options }) => options.hosts.includes(call.url.host));
     if (service === undefined) throw new Error(`no fake at ${call.url.host}`);
+    await service.held(call);
     return service.answer(call);
   };
 }

@@ -19,6 +19,7 @@ import { tokenFromUrlString } from "../../../src/protocol/hadoop/token.ts";
 import type { Secret } from "../../../src/protocol/secret.ts";
 import { durationMs, epochMs, monoMs } from "../../../src/protocol/time.ts";
 import { systemRandom } from "../../../src/runtime/system-clock.ts";
+import { eventually } from "../../support/eventually.ts";
 import { FakeService, type FakeServiceOptions, httpOf } from "../../support/fake-hadoop.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 
@@ -378,6 +379,22 @@ describe("what goes wrong", () => {
     expect(whole.problem).toBeUndefined();
     expect(tokensOf(whole).map(({ source }) => source)).toEqual(["nn", "kms", "kms"]);
     expect(nn.asked).toEqual(before);
+  });
+
+  it("I6: a service that hangs is left before the call is over, and the others' tokens count", async () => {
+    const nn = nameNode();
+    const kms = fake({ kind: "kms", hosts: ["kms1:9600"] });
+    const services = [NN, { name: "kms", kind: "kms", url: "http://kms1:9600" }];
+    const it = provider([nn, kms], { services, requestTimeoutSec: 60 });
+    kms.hang();
+    const pending = obtain(it);
+    await kms.hanging();
+    // The other one's last request has come back: its timer is gone, and two are left.
+    await eventually(() => nn.asked.renew === 1 && clock.pending().length === 2);
+    clock.advance(7_000);
+    const got = await pending;
+    expect(got.problem).toMatchObject({ code: "ISSUER_TIMEOUT" });
+    expect(tokensOf(got).map(({ source }) => source)).toEqual(["nn"]);
   });
 
   it("I6: a KDC that is away fails its own realm only; services of one login share it", async () => {

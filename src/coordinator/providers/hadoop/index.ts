@@ -3,7 +3,6 @@
  * any number of KDCs. Owns what goes into the credential; when to ask is the core's matter.
  * What it keeps between calls is in the credential itself, so that any successor can go on.
  */
-import { join } from "node:path";
 import {
   type Credential,
   HADOOP_TOKENS,
@@ -33,26 +32,20 @@ import {
 } from "./grants.ts";
 import { type Http, http } from "./http.ts";
 import { type Resolve, resolveHost } from "./labels.ts";
-import { type LoggedIn, Login } from "./login.ts";
-import { type Negotiator, openNegotiator } from "./negotiator.ts";
-import {
-  type HadoopOptions,
-  hadoopOptionsSchema,
-  type LoginOptions,
-  resolveServices,
-} from "./options.ts";
+import { Login } from "./login.ts";
+import { openNegotiator } from "./negotiator.ts";
+import { type HadoopOptions, hadoopOptionsSchema, resolveServices } from "./options.ts";
 import { type Plan, planAll } from "./plan.ts";
 import { type CallContext, HadoopService, isDeadToken } from "./service.ts";
+import { Logins, type Sessions, type SessionTools, unlessAborted } from "./sessions.ts";
 
 /** From here on a server's clock is worth a warning (design, section 4). */
 const SKEW_WARNING_MS = 30_000;
 
 /** What the provider reaches the world by. Tests bring their own. */
-export interface HadoopTools {
+export interface HadoopTools extends SessionTools {
   readonly http: Http;
   readonly resolve: Resolve;
-  openLogin(options: LoginOptions, folder: string): Pick<Login, "ensure" | "close">;
-  openNegotiator(login: LoggedIn, traceFile: string, signal: AbortSignal): Negotiator;
 }
 
 class HadoopProvider implements CredentialProvider {
@@ -61,15 +54,13 @@ class HadoopProvider implements CredentialProvider {
   readonly minRemaining = durationMs(0);
   readonly #options: HadoopOptions;
   readonly #services: ProviderServices;
-  readonly #tools: HadoopTools;
   readonly #hadoop: readonly HadoopService[];
-  readonly #logins = new Map<string, Pick<Login, "ensure" | "close">>();
-  #negotiators = 0;
+  readonly #logins: Logins;
 
   constructor(options: HadoopOptions, services: ProviderServices, tools: HadoopTools) {
     this.#options = options;
     this.#services = services;
-    this.#tools = tools;
+    this.#logins = new Logins(tools, services.workDir);
     this.#hadoop = resolveServices(options, services.baseDir).map(
       (service) =>
         new HadoopService(service, {
@@ -83,30 +74,41 @@ class HadoopProvider implements CredentialProvider {
 
   async obtain(context: ObtainContext): Promise<Obtained> {
     const held = this.#holdings(context.current);
-    const sessions = new Sessions((options) => this.#openSession(options, context));
+    const sessions = this.#logins.begin(context);
+    // A service that hangs must not outlast the call, or what the others obtained would be lost with it (I6).
+    const limit = new AbortController();
+    const cancelLimit = this.#services.clock.timer(seconds(this.#options.serviceTimeoutSec), () =>
+      limit.abort(),
+    );
+    const turn: Turn = {
+      sessions,
+      signal: AbortSignal.any([context.signal, limit.signal]),
+      countRequest: () => context.countRequest(),
+    };
     try {
       const plans = this.#plans(held, context.replace);
       const outcomes = await Promise.all(
         this.#hadoop.map((service, at) =>
-          this.#refresh(service, plans[at] ?? "reissue", held, context, sessions),
+          this.#refresh(service, plans[at] ?? "reissue", held, turn),
         ),
       );
       const now = this.#services.clock.now().wall;
       const assembled = assemble(held, outcomes, now);
-      const replaced = await this.#cancelReplaced(assembled.holdings, context, sessions);
+      const replaced = await this.#cancelReplaced(assembled.holdings, turn);
       this.#warnOfSkew();
       return this.#obtained(
         { ...assembled, holdings: { ...assembled.holdings, replaced } },
         context,
       );
     } finally {
+      cancelLimit();
       sessions.close();
     }
   }
 
   async cancel(credential: Credential, signal: AbortSignal): Promise<void> {
     const call = { freshIdentity: false, signal, countRequest: () => undefined };
-    const sessions = new Sessions((options) => this.#openSession(options, call));
+    const sessions = this.#logins.begin(call);
     const living = livingTokens(this.#holdings(credential), this.#services.clock.now().wall);
     try {
       const done = await Promise.allSettled(
@@ -126,7 +128,7 @@ class HadoopProvider implements CredentialProvider {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#logins.values()].map((login) => login.close()));
+    await this.#logins.close();
   }
 
   #holdings(current: Credential | undefined): Holdings {
@@ -152,24 +154,17 @@ class HadoopProvider implements CredentialProvider {
   }
 
   /** One service's turn. Never rejects: its failure is its own. */
-  async #refresh(
-    service: HadoopService,
-    plan: Plan,
-    held: Holdings,
-    context: ObtainContext,
-    sessions: Sessions,
-  ): Promise<Outcome> {
+  async #refresh(service: HadoopService, plan: Plan, held: Holdings, turn: Turn): Promise<Outcome> {
     const source = service.options.name;
     const grant = held.grants.get(source);
     if (plan === "keep" && grant !== undefined) return { source, grant, kept: true };
-    try {
-      const negotiator = await sessions.of(service.options.login);
-      const call: CallContext = {
-        negotiator,
-        signal: context.signal,
-        countRequest: () => context.countRequest(),
-      };
+    const work = async (): Promise<Outcome> => {
+      const negotiator = await turn.sessions.of(service.options.login);
+      const call = { negotiator, signal: turn.signal, countRequest: turn.countRequest };
       return { source, grant: await this.#renewOrIssue(service, call, grant, plan === "renew") };
+    };
+    try {
+      return await unlessAborted(turn.signal, work(), () => tooLong(source));
     } catch (thrown) {
       return {
         source,
@@ -222,11 +217,7 @@ class HadoopProvider implements CredentialProvider {
   }
 
   /** Under `afterGrace`: ends replaced tokens whose consumers have had their time. */
-  async #cancelReplaced(
-    holdings: Holdings,
-    context: ObtainContext,
-    sessions: Sessions,
-  ): Promise<Holdings["replaced"]> {
+  async #cancelReplaced(holdings: Holdings, turn: Turn): Promise<Holdings["replaced"]> {
     if (this.#options.cancelReplaced === "never") return holdings.replaced;
     const due = this.#services.clock.now().wall - seconds(this.#options.cancelGraceSec);
     const kept = await Promise.all(
@@ -234,9 +225,9 @@ class HadoopProvider implements CredentialProvider {
         const service = this.#hadoop.find(({ options }) => options.name === entry.source);
         if (service === undefined || entry.replacedAt > due) return [entry];
         try {
-          const negotiator = await sessions.of(service.options.login);
-          const countRequest = (): void => context.countRequest();
-          await service.cancel({ negotiator, signal: context.signal, countRequest }, entry.token);
+          const negotiator = await turn.sessions.of(service.options.login);
+          const { signal, countRequest } = turn;
+          await service.cancel({ negotiator, signal, countRequest }, entry.token);
           return [];
         } catch {
           return [entry]; // it is tried again with the next renewal, and ends by itself
@@ -254,50 +245,18 @@ class HadoopProvider implements CredentialProvider {
       }
     }
   }
-
-  async #openSession(
-    options: LoginOptions,
-    context: Pick<ObtainContext, "freshIdentity" | "signal">,
-  ): Promise<Negotiator> {
-    const key = JSON.stringify(options);
-    let login = this.#logins.get(key);
-    if (login === undefined) {
-      const folder = join(this.#services.workDir, `login-${this.#logins.size + 1}`);
-      login = this.#tools.openLogin(options, folder);
-      this.#logins.set(key, login);
-    }
-    const loggedIn = await login.ensure(context.freshIdentity, context.signal);
-    this.#negotiators += 1;
-    const trace = join(this.#services.workDir, `spnego-${this.#negotiators}.trace`);
-    return this.#tools.openNegotiator(loggedIn, trace, context.signal);
-  }
 }
 
-/** One negotiator per login for the length of one call. A login that fails, fails for its services only. */
-class Sessions {
-  readonly #open: (options: LoginOptions) => Promise<Negotiator>;
-  readonly #sessions = new Map<string, Promise<Negotiator>>();
-
-  constructor(open: (options: LoginOptions) => Promise<Negotiator>) {
-    this.#open = open;
-  }
-
-  of(options: LoginOptions): Promise<Negotiator> {
-    const key = JSON.stringify(options);
-    const session = this.#sessions.get(key) ?? this.#open(options);
-    this.#sessions.set(key, session);
-    return session;
-  }
-
-  close(): void {
-    for (const session of this.#sessions.values()) {
-      session.then(
-        (negotiator) => negotiator.close(),
-        () => undefined,
-      );
-    }
-  }
+/** What one call's work on its services shares. */
+interface Turn {
+  readonly sessions: Sessions;
+  /** The call's own, and the limit for its services. */
+  readonly signal: AbortSignal;
+  countRequest(): void;
 }
+
+const tooLong = (service: string): EvergrantError =>
+  new EvergrantError("ISSUER_TIMEOUT", `service ${service} did not answer in time`);
 
 /** The factory over given tools. */
 export function hadoopProviderWith(

@@ -108,10 +108,15 @@ export const hadoopOptionsSchema = z
       .min(0)
       .default(3_600)
       .describe("How long consumers may go on with a replaced token, under afterGrace"),
+    serviceTimeoutSec: z
+      .number()
+      .positive()
+      .default(7)
+      .describe("After which a call goes on without a service; must be below callTimeoutSec"),
     requestTimeoutSec: z
       .number()
       .positive()
-      .default(10)
+      .default(3)
       .describe("After which the next node is tried"),
     kinit: z.string().min(1).default("kinit").describe("MIT's kinit"),
   })
