@@ -4,7 +4,9 @@
  * the optional token file, and the environment that leads consumers to it; the serving itself is
  * metadata-server.ts.
  */
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { type Credential, GOOGLE_TOKEN, googleTokenSchema } from "../../../protocol/credential.ts";
 import { EvergrantError } from "../../../protocol/errors.ts";
@@ -27,6 +29,13 @@ import type { MetadataFacts } from "./metadata-tree.ts";
 import { type GoogleMetadataOptions, googleMetadataOptions } from "./options.ts";
 
 const DEFAULT_UNIVERSE = "googleapis.com";
+/** Found by HOME alone in older clients, whatever CLOUDSDK_CONFIG says. */
+const DEFAULT_CREDENTIALS = join(
+  homedir(),
+  ".config",
+  "gcloud",
+  "application_default_credentials.json",
+);
 
 class GoogleMetadataReceiver implements CredentialReceiver {
   readonly #options: GoogleMetadataOptions;
@@ -60,6 +69,11 @@ class GoogleMetadataReceiver implements CredentialReceiver {
     const own: Record<string, string> =
       tokenFile === undefined ? {} : { CLOUDSDK_AUTH_ACCESS_TOKEN_FILE: tokenFile };
     if (gcloudConfig === "hide") own["CLOUDSDK_CONFIG"] = await this.#emptyConfig();
+    if (existsSync(DEFAULT_CREDENTIALS)) {
+      const message =
+        "Node.js clients with a google-auth-library before 10.9 take these credentials and not the agent's: remove the file, or give consumers another HOME";
+      log("warn", message, { path: DEFAULT_CREDENTIALS });
+    }
     this.#port = await takePort(
       {
         port,
