@@ -169,7 +169,10 @@ export function parseJobConfig(text: string, { dir }: { readonly dir: string }):
   return { ...parsed.data, baseDir: resolve(dir) };
 }
 
-/** @throws FILE_UNUSABLE, CONFIG_INVALID */
+/**
+ * Judges everything; the providers' own options too where the rest has faults, so that all are told
+ * at once. @throws FILE_UNUSABLE, CONFIG_INVALID
+ */
 export async function readJobConfig(file: string): Promise<JobConfig> {
   let text: string;
   try {
@@ -177,7 +180,21 @@ export async function readJobConfig(file: string): Promise<JobConfig> {
   } catch (cause) {
     throw new EvergrantError("FILE_UNUSABLE", `the configuration ${file} can't be read`, { cause });
   }
-  return parseJobConfig(text, { dir: dirname(resolve(file)) });
+  const dir = dirname(resolve(file));
+  const { value, faults } = parseYaml(text);
+  const parsed = faults.length > 0 ? undefined : jobSchema.safeParse(value ?? {});
+  if (parsed?.success !== false) return parseJobConfig(text, { dir });
+  const entries = z.object({ providers: z.array(z.unknown()) }).safeParse(value).data?.providers;
+  const own = await Promise.all(
+    (entries ?? []).map(async (entry, index) => {
+      const known = providerSchema.safeParse(entry);
+      return known.success ? await resolveProvider(known.data, index, dir) : [];
+    }),
+  );
+  throw configError("the configuration", [
+    ...faultsOf(parsed.error),
+    ...own.flatMap((judged) => (Array.isArray(judged) ? judged : [])),
+  ]);
 }
 
 export interface ResolvedProvider {
@@ -193,30 +210,32 @@ export async function resolveProviders(config: JobConfig): Promise<ResolvedProvi
   const faults: ConfigFault[] = [];
   const resolved: ResolvedProvider[] = [];
   for (const [index, entry] of config.providers.entries()) {
-    const {
-      name: _name,
-      kind,
-      callTimeoutSec: _timeout,
-      assumedLifetimeSec: _life,
-      ...own
-    } = entry;
-    const path = `providers.${index}`;
-    let factory: CredentialProviderFactory;
-    try {
-      factory = await loadProviderFactory(kind, config.baseDir);
-    } catch (thrown) {
-      const error = EvergrantError.from(thrown, "PLUGIN_UNUSABLE", `loading ${kind}`);
-      faults.push({ path: `${path}.kind`, message: error.message });
-      continue;
-    }
-    const parsed = factory.options.safeParse(own);
-    if (parsed.success) {
-      const configDigest = digestOf({ kind, own });
-      resolved.push({ config: entry, factory, options: parsed.data, configDigest });
-    } else faults.push(...faultsOf(parsed.error, ["providers", index]));
+    const judged = await resolveProvider(entry, index, config.baseDir);
+    if (Array.isArray(judged)) faults.push(...judged);
+    else resolved.push(judged);
   }
   if (faults.length > 0) throw configError("the configuration", faults);
   return resolved;
+}
+
+/** One provider, or what is wrong with its own options. */
+async function resolveProvider(
+  entry: ProviderConfig,
+  index: number,
+  baseDir: string,
+): Promise<ResolvedProvider | ConfigFault[]> {
+  const { name: _name, kind, callTimeoutSec: _timeout, assumedLifetimeSec: _life, ...own } = entry;
+  let factory: CredentialProviderFactory;
+  try {
+    factory = await loadProviderFactory(kind, baseDir);
+  } catch (thrown) {
+    const { message } = EvergrantError.from(thrown, "PLUGIN_UNUSABLE", `loading ${kind}`);
+    return [{ path: `providers.${index}.kind`, message }];
+  }
+  const parsed = factory.options.safeParse(own);
+  return parsed.success
+    ? { config: entry, factory, options: parsed.data, configDigest: digestOf({ kind, own }) }
+    : faultsOf(parsed.error, ["providers", index]);
 }
 
 /** The same for the same content, whatever the order of its keys. */

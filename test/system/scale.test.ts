@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/runtime/system-clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { generationAt, startJobRig, watchForGaps } from "../support/job-rig.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
@@ -33,7 +34,11 @@ describe(`a job with ${AGENTS} agents`, () => {
     // One is killed and started again: the current credential is there with its registration.
     await agents[0]?.close();
     const again = await rig.agent({ name: "executor-0" });
+    const joined = new Promise<number>((resolve) =>
+      again.events.once("joined", () => resolve(systemClock.now().mono)),
+    );
     await generationAt(again, 2);
+    expect(systemClock.now().mono - (await joined)).toBeLessThan(1000);
     expect(rig.issued()).toBe(2);
   });
 });

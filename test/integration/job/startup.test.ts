@@ -1,7 +1,9 @@
 /** Servers that are away, too old or wrong at the start: plain words, and nothing left behind. */
 
+import { writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { seconds } from "../../../src/protocol/time.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -73,6 +75,41 @@ describe("NATS", () => {
       expect(rig.sts.count()).toBe(0);
     }
     old.stop();
+  });
+});
+
+describe("a file that the configuration names and that is not there", () => {
+  it("ends the start by its name when it is a login, and is the reason on /readyz when a provider needs it", async () => {
+    const [nats, redis] = await Promise.all([startNats(), startRedis()]);
+    const servers = `servers: ["${nats.url}"]`;
+    const login = await startJobRig({
+      nats,
+      redis,
+      stores: `nats: {${servers}, credsFile: none.creds}\nredis: {url: "${redis.url}"}`,
+    });
+    await expect(login.coordinator()).rejects.toMatchObject({
+      code: "FILE_UNUSABLE",
+      message: expect.stringContaining(join(login.dir, "none.creds")),
+    });
+    const rig = await startJobRig({ nats, redis, lifetimeMs: 60_000 });
+    rig.configure([
+      `  - {name: lake, kind: aws-sts, action: AssumeRole, roleArn: "arn:aws:iam::123456789012:role/lake", region: eu-west-1, endpoint: "${rig.sts.url}", policyFile: none.json, callTimeoutSec: 3}`,
+    ]);
+    const coordinator = await rig.coordinator();
+    await eventually(
+      () => coordinator.status().providers[0]?.lastError?.code === "PROVIDER_INPUT_MISSING",
+    );
+    const ready = await fetch(`${coordinator.statusUrl}/readyz`);
+    expect([ready.status, await ready.text()]).toEqual([
+      503,
+      expect.stringContaining(join(rig.dir, "none.json")),
+    ]);
+    expect(rig.sts.count()).toBe(0);
+    await writeFile(
+      join(rig.dir, "none.json"),
+      '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}',
+    );
+    await coordinator.ready();
   });
 });
 
