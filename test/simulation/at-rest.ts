@@ -1,6 +1,7 @@
 /** What must hold when all troubles are over, and at the end of the job. */
 import type { JobState } from "../../src/coordinator/core/job-state.ts";
 import type { LeaseRecord } from "../../src/coordinator/core/lease-record.ts";
+import { CALL_WINDOW, MAX_CALLS } from "../../src/coordinator/core/settings.ts";
 import { compareVersions, type Version } from "../../src/protocol/names.ts";
 import type { Oracle } from "./oracle.ts";
 import type { World } from "./world.ts";
@@ -24,8 +25,15 @@ export function notAtRest(world: World, oracle: Oracle): string | undefined {
   for (const [name, digest] of leader.digests) {
     const record = state.providers[name];
     const credential = record?.credential;
-    if (record === undefined || credential === undefined) return `no credential of ${name}`;
-    if (oracle.issuanceOf(credential).expiresAt <= world.timeline.now) return `${name} has expired`;
+    if (record === undefined || credential === undefined) {
+      if (oracle.callsWithin(name, CALL_WINDOW) >= MAX_CALLS) return undefined;
+      return `no credential of ${name}`;
+    }
+    if (oracle.issuanceOf(credential).expiresAt <= world.timeline.now) {
+      // Its calls are used up (I11): that is a matter of minutes, not of this seed.
+      if (oracle.callsWithin(name, CALL_WINDOW) >= MAX_CALLS) return undefined;
+      return `${name} has expired`;
+    }
     if (record.configDigest !== digest) return `${name} is of another configuration`;
     // A standby takes what is due by its own clock, and lets it fall.
     const alone = world.coordinators.length === 1;

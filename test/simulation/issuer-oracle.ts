@@ -120,7 +120,8 @@ export class IssuerOracle {
     this.#wantedAsks.set(key, now);
     const { cooldownFirst } = world.profile.timing;
     // It counts from the intent, whose storing may take longer for one than for the other.
-    if (last !== undefined && now - last < 0.5 * cooldownFirst) {
+    const calm = world.good.since("nats", `node:${by.node.name}`) <= (last ?? now) - 5000;
+    if (last !== undefined && calm && now - last < 0.9 * cooldownFirst) {
       oracle.violated(
         "I11",
         `${provider}: two ${reason} calls within the cooldown, ${now - last} ms`,

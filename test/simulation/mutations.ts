@@ -87,12 +87,21 @@ export const MUTATIONS: readonly Mutation[] = [
     "if (!state.settings.persistent || state.accepted === undefined) return true;",
     "if (state.accepted !== undefined || state.accepted === undefined) return true;",
   ),
-  one(
-    "reconciler: what the queue has lost is put back",
-    `${core}/schedule.ts`,
-    "if (!changed && turn.now.mono < schedule.reconcileAt) {",
-    "if (!changed) {",
-  ),
+  {
+    name: "reconciler: what the queue has lost is put back",
+    edits: [
+      {
+        file: `${core}/schedule.ts`,
+        find: "if (!changed && turn.now.mono < schedule.reconcileAt) {",
+        replace: "if (!changed) {",
+      },
+      {
+        file: `${core}/schedule.ts`,
+        find: "    wake(turn, schedule.reconcileAt);\n",
+        replace: "",
+      },
+    ],
+  },
   one(
     "watchdog: what is overdue is renewed without the queue",
     `${core}/renewal.ts`,
@@ -141,7 +150,13 @@ export const MUTATIONS: readonly Mutation[] = [
       {
         file: `${agent}/holding.ts`,
         find: "if (until > now.mono) continue;",
-        replace: "if (until > 0) continue;",
+        replace: "if (until + 600_000 > now.mono) continue;",
+      },
+      {
+        file: `${agent}/holding.ts`,
+        find: "if (first === undefined || until < first) first = until;",
+        replace:
+          "if (first === undefined || until + 600_000 < first) first = (until + 600_000) as MonoMs;",
       },
       {
         file: `${agent}/receiving.ts`,

@@ -9,6 +9,8 @@ export class Operator {
   #requests = 1_000_000_000;
   #nonces = 0;
   readonly #asked = new Map<number, Command>();
+  /** Rotations that it will ask about next. */
+  readonly #watched = new Set<string>();
   /** Rotations that were asked for. */
   requested = 0;
   done = 0;
@@ -53,7 +55,7 @@ export class Operator {
 
   answered(by: SimCoordinator, request: number, { answer }: AnswerEnvelope): void {
     const world = this.#world;
-    this.#asked.delete(request);
+    if (!this.#asked.delete(request)) return; // Answered before: the answer was doubled on its way.
     world.trace("operator", `is answered by ${by.node.name}`, answer);
     if (answer.kind === "ending") world.endedOnce = true;
     if (answer.kind !== "rotation") return;
@@ -64,8 +66,11 @@ export class Operator {
       return;
     }
     if (rotation.state === "failed") return;
-    world.timeline.after(1000 * world.profile.scale, () =>
-      this.#give({ kind: "rotation", id: rotation.id }),
-    );
+    if (this.#watched.has(rotation.id)) return;
+    this.#watched.add(rotation.id);
+    world.timeline.after(1000 * world.profile.scale, () => {
+      this.#watched.delete(rotation.id);
+      this.#give({ kind: "rotation", id: rotation.id });
+    });
   }
 }
