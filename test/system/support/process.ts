@@ -1,5 +1,6 @@
 /** A child process whose JSON lines are read as they come: what happened in it, and when. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { appendFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { systemClock } from "../../../src/runtime/system-clock.ts";
 
@@ -24,6 +25,9 @@ export interface LoggedProcess {
   /** SIGKILL, awaited. */
   kill(): Promise<void>;
 }
+
+/** With EVERGRANT_SYSTEM_LOG=FOLDER every process's lines are kept there, for whoever looks for a cause. */
+const folder = process.env["EVERGRANT_SYSTEM_LOG"];
 
 const running = new Set<ChildProcess>();
 process.on("exit", () => {
@@ -53,6 +57,9 @@ export function startProcess(options: SpawnOptions): LoggedProcess {
     createInterface({ input: stream }).on("line", (text) => {
       const line = { at: systemClock.now().mono, fields: parsed(text) ?? { text } };
       lines.push(line);
+      if (folder !== undefined) {
+        appendFileSync(`${folder}/${options.name}-${pid}.log`, `${line.at.toFixed(0)} ${text}\n`);
+      }
       for (const hear of [...waiting]) hear(line);
     });
   }

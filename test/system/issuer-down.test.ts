@@ -1,0 +1,67 @@
+/** S14: the issuer is down for several lifetimes, and comes back. What can't be renewed ends, and is never served late. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { durationMs } from "../../src/protocol/time.ts";
+import { systemClock } from "../../src/runtime/system-clock.ts";
+import { startNats, startRedis, type TestServer } from "../support/servers.ts";
+import { AGENTS, published, says, startLonelyScene } from "./support/scene.ts";
+import { TIMING } from "./support/system-rig.ts";
+
+const LIFETIME_MS = 5_000;
+const DOWN_MS = 4 * LIFETIME_MS;
+
+let nats: TestServer;
+let redis: TestServer;
+
+beforeAll(async () => {
+  [nats, redis] = await Promise.all([startNats(), startRedis()]);
+});
+
+describe("S14: the issuer is down for four lifetimes", () => {
+  for (const how of ["fail5xx", "hang"] as const) {
+    it(`S14.1 ${how}: served to the end and not beyond, retried within bounds, back at the first answer`, async () => {
+      const { rig, holder, agents } = await startLonelyScene({
+        nats,
+        redis,
+        lifetimeMs: LIFETIME_MS,
+      });
+      const calls: number[] = [];
+      rig.sts.onCall = () => void calls.push(systemClock.now().mono);
+      rig.sts.knobs[how] = true;
+      const down = systemClock.now().mono;
+      await holder.until(says("the credential has expired"), down);
+      const over = new Promise<void>((resolve) => {
+        systemClock.timer(durationMs(DOWN_MS - (systemClock.now().mono - down)), resolve);
+      });
+      await over;
+      const { agents: during } = await agents.report();
+      expect(during.map(({ gaps, servedExpired }) => [gaps, servedExpired])).toEqual(
+        Array.from({ length: AGENTS }, () => [1, 0]),
+      );
+      rig.sts.knobs[how] = false;
+      const back = systemClock.now().mono;
+      const next = await holder.until(published(2), back);
+      // A retry waits 1.5 times the ladder's top at most, and one call may just have begun.
+      expect(next.at - back).toBeLessThan(TIMING.retryMaxSec * 1500 + 2500);
+      await agents.untilGeneration(2);
+      const { agents: reports } = await agents.report();
+      expect(
+        reports.map(({ gaps, servedExpired, regressions }) => [gaps, servedExpired, regressions]),
+      ).toEqual(Array.from({ length: AGENTS }, () => [1, 0, 0]));
+      // The gap began at the expiry and no later, and ended with the new credential.
+      for (const { longestGapMs } of reports) {
+        expect(longestGapMs).toBeGreaterThan(DOWN_MS - LIFETIME_MS - 3000);
+        expect(longestGapMs).toBeLessThan(DOWN_MS + TIMING.retryMaxSec * 1500 + 2500);
+      }
+      // I3, I11: every call is accounted for, and none came within a second of another.
+      const counts = (await rig.state())?.providers["lake"]?.counts;
+      expect(counts?.calls).toBe(
+        (counts?.obtained ?? 0) + (counts?.failures ?? 0) + (counts?.recoveries ?? 0),
+      );
+      expect(counts).toMatchObject({ obtained: 2, recoveries: 0 });
+      expect(counts?.failures).toBeGreaterThan(4);
+      expect(rig.sts.count()).toBe(counts?.calls);
+      const gaps = calls.slice(1).map((at, index) => at - (calls[index] ?? 0));
+      expect(Math.min(...gaps)).toBeGreaterThan(900);
+    });
+  }
+});

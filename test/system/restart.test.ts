@@ -1,0 +1,102 @@
+/** S12: coordinators that come back: to what they left, to nothing, and to agents that know more than they. */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/runtime/system-clock.ts";
+import { startNats, startRedis, type TestServer } from "../support/servers.ts";
+import { startAgents } from "./support/agents-process.ts";
+import { fakeTime } from "./support/faketime.ts";
+import { expectUnharmed } from "./support/oracle.ts";
+import { AGENTS, published, says, startLonelyScene } from "./support/scene.ts";
+import { AGENT_TIMINGS } from "./support/system-rig.ts";
+
+let nats: TestServer;
+let redis: TestServer;
+
+beforeAll(async () => {
+  [nats, redis] = await Promise.all([startNats(), startRedis()]);
+});
+
+const now = (): number => systemClock.now().mono;
+
+const kept = {
+  issuer: 1,
+  counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
+  generation: 1,
+  runwayAboveMs: 8_000,
+};
+
+describe("S12: a coordinator comes back", () => {
+  it("S12.1 killed and started again: it adopts its own state, without an issuer call", async () => {
+    const { rig, holder, agents } = await startLonelyScene({ nats, redis });
+    await holder.kill();
+    const again = await rig.coordinator("a");
+    await again.until(published(1));
+    const { term } = (await again.leads()).fields;
+    await agents.untilAll((version) => version.term === term);
+    await expectUnharmed(rig, agents, { ...kept, terms: 2 });
+  });
+
+  it("S12.2 to two wiped stores, with the same job key: one obtain, and agents go on without a join token", async () => {
+    const { rig, holder, agents } = await startLonelyScene({ nats, redis });
+    const { fields: before } = await holder.leads();
+    expect(Object.values((await rig.state())?.tokenUses ?? {})).toEqual([AGENTS]);
+    await holder.kill();
+    await Promise.all([nats.wipe(), redis.wipe()]);
+    // Whoever would need the token now fails: it is another job's.
+    const path = join(rig.dir, "join.json");
+    const join1 = JSON.parse(await readFile(path, "utf8")) as { token: string };
+    await writeFile(
+      path,
+      JSON.stringify({ ...join1, token: `${join1.token.slice(0, -8)}AAAAAAAA` }),
+    );
+    const since = now();
+    const again = await rig.coordinator("a");
+    const { fields: after } = await again.leads();
+    expect(after["term"]).toBeGreaterThan(Number(before["term"]));
+    await agents.untilAll((version) => version.term === after["term"]);
+    expect((await rig.state())?.tokenUses).toEqual({});
+    expect(agents.count((line) => line["code"] === "JOIN_TOKEN_INVALID", since)).toBe(0);
+    await expectUnharmed(rig, agents, { ...kept, issuer: 2, terms: 2 });
+
+    // Negative control: a newcomer has but that token, and is refused.
+    const stranger = startAgents(path, {
+      count: 1,
+      namePrefix: "stranger",
+      timings: AGENT_TIMINGS,
+    });
+    const refusal = await stranger.until(says("not registered; trying again"));
+    expect(refusal.fields["code"]).toBe("JOIN_TOKEN_INVALID");
+    await stranger.kill();
+  });
+
+  it("S12.3 with a clock an hour behind its predecessor's: agents know a higher term, it takes one above", async () => {
+    const ahead = await fakeTime(3600);
+    const { rig, holder, agents } = await startLonelyScene({
+      nats,
+      redis,
+      holderEnv: ahead.env,
+    });
+    const { fields: before } = await holder.leads();
+    const wall = Math.floor(systemClock.now().wall / 1000);
+    // The fault was met: the first term is of a clock that is ahead.
+    expect(Number(before["term"])).toBeGreaterThan(wall + 3000);
+    await holder.kill();
+    await Promise.all([nats.wipe(), redis.wipe()]);
+    const again = await rig.coordinator("b");
+    const first = await again.leads();
+    expect(Number(first.fields["term"])).toBeLessThan(Number(before["term"]));
+    const higher = await again.until(
+      (line) => line["msg"] === "leading" && Number(line["term"]) > Number(before["term"]),
+    );
+    await agents.untilAll((version) => version.term === higher.fields["term"]);
+    const { agents: reports } = await agents.report();
+    const terms = new Set(reports.flatMap(({ versions }) => versions.map(([term]) => term)));
+    expect([...terms]).toEqual([before["term"], higher.fields["term"]]);
+    // The first request of the clock that is ahead was refused as signed in the future.
+    expect([rig.sts.count(), rig.sts.count("AssumeRole", "ok")]).toEqual([3, 2]);
+    expect(reports.map(({ gaps, regressions }) => [gaps, regressions])).toEqual(
+      Array.from({ length: AGENTS }, () => [0, 0]),
+    );
+  });
+});
