@@ -13,7 +13,7 @@ const TESTS = readFileSync(join(ROOT, "test/support/prometheus/evergrant.test.ya
 async function faults(rules: string): Promise<string | undefined> {
   const dir = scratch("rules");
   writeFileSync(join(dir, "rules.yaml"), rules);
-  writeFileSync(join(dir, "test.yaml"), TESTS.replace("RULES", "rules.yaml"));
+  writeFileSync(join(dir, "test.yaml"), TESTS.replace("[RULES]", "[rules.yaml]"));
   const promtool = await debianProgram("promtool", "prometheus");
   const tested = startProcess(promtool, ["test", "rules", "test.yaml"], { cwd: dir });
   return (await tested.ended) === 0 ? undefined : tested.stdout() + tested.stderr();
