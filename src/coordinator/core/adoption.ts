@@ -4,7 +4,6 @@ import { between, durationMs, later, type MonoMs } from "../../protocol/time.ts"
 import { jobTime, monoOf, plus, type Turn } from "./core.ts";
 import type { ProviderRecord } from "./job-state.ts";
 import { type ProviderRun, recordOf } from "./provider-run.ts";
-import { RETRY_FLOOR } from "./settings.ts";
 
 /** At the start of a leadership: takes up what the state says, without calling the issuer if it can. */
 export function adopt(turn: Turn, run: ProviderRun): void {
@@ -15,6 +14,8 @@ export function adopt(turn: Turn, run: ProviderRun): void {
     phase.kind !== "idle" && phase.kind !== "waiting-out" && phase.nonce === record?.intent?.nonce;
   takeUpCredential(turn, run, record);
   if (own && phase.kind === "calling") return;
+  // I11 holds across coordinators: a predecessor may have called a moment ago.
+  if (record !== undefined && record.counts.calls > 0) run.calls.push(now.mono);
   if (own && (phase.kind === "obtained" || phase.kind === "recording")) {
     run.phase = { ...phase, kind: "obtained" };
     return;
@@ -29,13 +30,9 @@ export function adopt(turn: Turn, run: ProviderRun): void {
   const plan = (reason: Reason, at: MonoMs = now.mono): void => {
     run.next = { at, reason, queued: at > now.mono, fired: false };
   };
-  // I11 holds across coordinators: a predecessor may have failed a moment ago.
-  const soon = plus(now.mono, RETRY_FLOOR);
-  const failed = record !== undefined && record.attempt > 0;
-  if (record?.credential === undefined || run.expires === undefined) {
-    plan("initial", failed ? soon : now.mono);
-  } else if (record.configDigest !== run.settings.configDigest) plan("config");
-  else if (failed) plan("retry", soon);
+  if (record?.credential === undefined || run.expires === undefined) plan("initial");
+  else if (record.configDigest !== run.settings.configDigest) plan("config");
+  else if (record.attempt > 0) plan("retry");
   else plan("scheduled", monoOf(turn, record.renewAt ?? jobTime(turn)));
 }
 
