@@ -169,7 +169,8 @@ export class SimIssuer {
       mark,
       issuedAt: now,
       expiresAt: past ? now - 1000 : now + life,
-      statedExpiry: stated,
+      statedExpiry:
+        profile.assumedLifetime === undefined ? stated : clock + profile.assumedLifetime,
       to: call.node.name,
       way: 0,
     };
