@@ -227,6 +227,8 @@ export class AgentOracle {
     const long = world.timeline.now - timing.lost - 2 * timing.beat;
     const state = world.nats.peek("state") as JobState | undefined;
     if (state === undefined || world.leader?.coordinator !== by) return;
+    // An agent whose idea of the time comes from a mad clock may hold a fresh credential for over.
+    if (oracle.jumped > 0) return;
     for (const agent of world.agents) {
       if (agent.ended || agent.joinedAt > long) continue;
       if (world.good.since("nats", `node:${agent.node.name}`, `node:${by.node.name}`) > long)
