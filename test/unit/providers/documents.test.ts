@@ -31,7 +31,7 @@ describe.each([
 test.each(["providers/aws-sts.md", "providers/exec.md", "plugins.md"])(
   "%s names codes that exist, each under its class",
   (path) => {
-    const rows = [...read(path).matchAll(/^\|.*`([A-Z]+_[A-Z_]+)` \| (\w+) \|/gm)];
+    const rows = [...read(path).matchAll(/^\|.*`([A-Z]+_[A-Z_]+)` +\| (\w+) +\|/gm)];
     expect(rows.length).toBeGreaterThan(2);
     for (const [, code = "", named] of rows) {
       expect(ERROR_CODES).toContain(code);
