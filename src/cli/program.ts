@@ -12,6 +12,7 @@ import { registerCoordinator } from "./coordinator.ts";
 import { registerCredentialProcess } from "./credential-process.ts";
 import { registerDemo } from "./demo.ts";
 import { registerEnd } from "./end.ts";
+import { registerGoogle } from "./google.ts";
 import { registerHadoopTokens } from "./hadoop-tokens.ts";
 import { type CliIo, note } from "./io.ts";
 import { registerJobKey } from "./job-key.ts";
@@ -45,6 +46,7 @@ const SUBCOMMANDS = [
   registerNatsPermissions,
   registerCredentialProcess,
   registerHadoopTokens,
+  registerGoogle,
   registerDemo,
   registerStsEmulator,
 ] as const;

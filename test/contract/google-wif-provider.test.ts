@@ -66,7 +66,12 @@ async function writeAssertion(bench: Bench, lifetimeSec = 3_600): Promise<string
     { jwt: { ...jwt, lifetimeSec, backdateSec: 20 } },
     {
       ...{ signal: new AbortController().signal, freshIdentity: false, clock: systemClock },
-      ...{ now: systemClock.now().wall, assertionId: "platform", audience: POOL },
+      ...{
+        now: systemClock.now().wall,
+        assertionId: "platform",
+        audience: POOL,
+        baseDir: bench.dir,
+      },
     },
   );
   const path = join(bench.dir, "assertion");
@@ -202,6 +207,14 @@ describe("google-wif", () => {
     bench.google.onCall = (call) => void seen.push(call.keyId);
     await obtain({ subjectToken: { jwt: { keyFile, issuer: ISSUER, subject: SUBJECT } } });
     expect(seen[0]).toBe("k-7");
+  });
+
+  test("relative paths are relative to the configuration's folder", async () => {
+    const jwt = { keyFile: "signing-key.pem", issuer: ISSUER, subject: SUBJECT };
+    await obtain({ subjectToken: { jwt } });
+    await writeAssertion(bench);
+    await obtain({ subjectToken: { file: "assertion" } });
+    await obtain({ subjectToken: { command: ["cat", "assertion"] } });
   });
 
   test("a token from a URL, in a JSON field, and from a command are exchanged", async () => {

@@ -38,10 +38,10 @@ class GoogleWifProvider implements CredentialProvider {
 
   async obtain(context: ObtainContext): Promise<Obtained> {
     const { signal, freshIdentity } = context;
-    const { clock, random } = this.#services;
+    const { clock, random, baseDir } = this.#services;
     const { audience } = this.#options;
     const subject = await subjectToken(this.#options.subjectToken, {
-      ...{ signal, freshIdentity, clock, audience },
+      ...{ signal, freshIdentity, clock, audience, baseDir },
       now: later(clock.now().wall, this.#skew),
       assertionId: Buffer.from(random.bytes(16)).toString("hex"),
     });

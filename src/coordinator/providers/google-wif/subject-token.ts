@@ -3,6 +3,7 @@
  * is cached, so that each attempt has a new one, and that no token goes into an error (I9).
  */
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { SignJWT } from "jose";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import { Secret } from "../../../protocol/secret.ts";
@@ -16,6 +17,8 @@ const LONGEST = 64 * 1024;
 const SHORTEST = 4;
 
 export interface SubjectTokenContext {
+  /** The configuration's folder, which relative paths are relative to. */
+  readonly baseDir: string;
   readonly signal: AbortSignal;
   readonly freshIdentity: boolean;
   readonly clock: Clock;
@@ -40,8 +43,8 @@ export async function subjectToken(
   if (context.signal.aborted) throw late("the subject token");
   if ("jwt" in options) return new Secret(await signedToken(options.jwt, context));
   if ("file" in options) {
-    const { file, format } = options;
-    return tokenIn(await textOfFile(file, context.signal), format, `the file ${file}`);
+    const file = resolve(context.baseDir, options.file);
+    return tokenIn(await textOfFile(file, context.signal), options.format, `the file ${file}`);
   }
   if ("url" in options) {
     const { url, headers, format } = options;
@@ -51,7 +54,8 @@ export async function subjectToken(
 }
 
 async function signedToken(options: JwtOptions, context: SubjectTokenContext): Promise<string> {
-  const { key, algorithm, keyId } = await readSigningKey(options, context.signal);
+  const keyFile = resolve(context.baseDir, options.keyFile);
+  const { key, algorithm, keyId } = await readSigningKey({ ...options, keyFile }, context.signal);
   const nowSec = Math.floor(context.now / 1000);
   return new SignJWT()
     .setProtectedHeader({ alg: algorithm, kid: keyId, typ: "JWT" })
@@ -104,15 +108,17 @@ async function textOfUrl(
 
 async function textOfCommand(
   options: Extract<SubjectTokenOptions, { readonly command: string[] }>,
-  { signal, freshIdentity, clock, audience }: SubjectTokenContext,
+  { signal, freshIdentity, clock, audience, baseDir }: SubjectTokenContext,
 ): Promise<string> {
-  const { command: argv, passEnv } = options;
+  const [program = "", ...args] = options.command;
+  const argv = [program.includes("/") ? resolve(baseDir, program) : program, ...args];
+  const { passEnv } = options;
   const env = {
     ...options.env,
     GOOGLE_EXTERNAL_ACCOUNT_AUDIENCE: audience,
     EVERGRANT_FRESH_IDENTITY: freshIdentity ? "1" : "0",
   };
-  const command = { argv, env, passEnv, cwd: undefined };
+  const command = { argv, env, passEnv, cwd: baseDir };
   const { exitCode, stdout, stderrBytes } = await runCommand(command, signal, clock);
   if (exitCode === 0) return stdout.reveal().toString("utf8");
   const details = { exitCode: exitCode ?? -1, stderrBytes };
