@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import * as z from "zod";
 import { awsStsOptionsSchema } from "../../../src/coordinator/providers/aws-sts/options.ts";
 import { execOptionsSchema } from "../../../src/coordinator/providers/exec/options.ts";
+import { googleWifOptionsSchema } from "../../../src/coordinator/providers/google-wif/options.ts";
 import { classOf, ERROR_CODES, type ErrorCode } from "../../../src/protocol/errors.ts";
 
 const read = (path: string): string =>
@@ -19,6 +20,7 @@ function propertiesOf(schema: unknown): string[] {
 describe.each([
   ["providers/aws-sts.md", awsStsOptionsSchema],
   ["providers/exec.md", execOptionsSchema],
+  ["providers/google-wif.md", googleWifOptionsSchema],
 ])("%s", (path, schema) => {
   const text = read(path);
 
@@ -28,7 +30,7 @@ describe.each([
   });
 });
 
-test.each(["providers/aws-sts.md", "providers/exec.md", "plugins.md"])(
+test.each(["providers/aws-sts.md", "providers/exec.md", "providers/google-wif.md", "plugins.md"])(
   "%s names codes that exist, each under its class",
   (path) => {
     const rows = [...read(path).matchAll(/^\|.*`([A-Z]+_[A-Z_]+)` +\| (\w+) +\|/gm)];
