@@ -186,7 +186,7 @@ export function onReport(turn: Turn, report: Report): void {
       agent.failing = Object.fromEntries(
         failed.map((r) => [`${r.kind}/${r.provider}`, r.code ?? "RECEIVER_FAILED"]),
       );
-      if (failed.length === 0) applied(turn, key, agent, report.generation);
+      if (failed.length === 0) applied(turn, key, agent, version);
       return;
     }
     case "beat": {
@@ -195,7 +195,7 @@ export function onReport(turn: Turn, report: Report): void {
       agent.failing = report.failing;
       agent.refused = report.refused;
       // What it holds is not yet what its receivers serve: one of them may be at work on it still.
-      if (report.applied === true) applied(turn, key, agent, report.generation);
+      if (report.applied === true) applied(turn, key, agent, version);
       // Anti-entropy: a missed broadcast repairs itself.
       if (lags(core, agent)) push(turn, [agent.agent]);
       return;
@@ -206,8 +206,9 @@ export function onReport(turn: Turn, report: Report): void {
   }
 }
 
-function applied(turn: Turn, key: string, agent: Agent, generation: number): void {
-  if (generation <= agent.applied) return;
+/** Of an earlier term it says nothing: where stores were lost, generations begin anew (I7). */
+function applied(turn: Turn, key: string, agent: Agent, { term, generation }: Version): void {
+  if (term < turn.core.leadership.term || generation <= agent.applied) return;
   agent.applied = generation;
   turn.core.rotations.applied(turn, key, generation);
 }
@@ -262,7 +263,10 @@ export function advanceRoster(turn: Turn): void {
 
 /** A new leadership: nobody is lost for what was not heard while this coordinator did not lead. */
 export function restartRoster({ core, now }: Turn): void {
-  for (const agent of core.roster.agents.values()) agent.lastHeard = now.mono;
+  for (const agent of core.roster.agents.values()) {
+    agent.lastHeard = now.mono;
+    agent.applied = 0;
+  }
   core.roster.sweepAt = ALWAYS;
   core.roster.resendOf = undefined;
 }

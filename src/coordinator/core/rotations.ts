@@ -64,7 +64,7 @@ export class Rotations {
 
   /** @param since when the write began that published it */
   published(turn: Turn, version: Version, since: MonoMs): void {
-    const delivery = this.#deliveries.find((d) => d.generation === version.generation);
+    const delivery = this.#deliveries.findLast((d) => d.generation === version.generation);
     if (delivery === undefined || delivery.published !== undefined) return;
     delivery.published = since;
     for (const agent of liveAgents(turn.core)) {
@@ -149,7 +149,7 @@ export class Rotations {
   find(turn: Turn, id: string): RotationStatus | undefined {
     const request = this.#requests.get(id);
     if (request !== undefined) return this.#requestStatus(turn, request);
-    const delivery = this.#deliveries.find((d) => `g${d.generation}` === id);
+    const delivery = this.#deliveries.findLast((d) => `g${d.generation}` === id);
     return delivery === undefined ? undefined : this.#statusOf(delivery, id);
   }
 
@@ -192,7 +192,7 @@ export class Rotations {
     if (target === 0) {
       return { ...base, ...error, state: request.ended ? "failed" : "obtaining" };
     }
-    const delivery = this.#deliveries.find((d) => d.generation === target);
+    const delivery = this.#deliveries.findLast((d) => d.generation === target);
     const { published } = core.publisher;
     const out =
       published !== undefined &&
