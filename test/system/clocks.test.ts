@@ -64,28 +64,6 @@ describe("S13: the wall clock steps", () => {
       });
     });
 
-    it(`S13.2 an hour ${way} at the successor: it adopts, under a higher term, without an issuer call`, async () => {
-      const clock = await fakeTime(stepSec);
-      const { rig, holder, agents } = await startLonelyScene({ nats, redis });
-      const standby = await rig.coordinator("b", { env: clock.env });
-      await standby.until(standsBy);
-      const { term } = (await holder.leads()).fields;
-      await holder.kill();
-      const led = await standby.leads();
-      expect(Math.abs((wallOf(led.fields) - systemClock.now().wall) / 1000 - stepSec)).toBeLessThan(
-        60,
-      );
-      expect(Number(led.fields["term"])).toBeGreaterThan(Number(term));
-      await agents.untilAll((version) => version.term === led.fields["term"]);
-      await expectUnharmed(rig, agents, {
-        issuer: 1,
-        counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
-        generation: 1,
-        runwayAboveMs: 8_000,
-        terms: 2,
-      });
-    });
-
     it(`S13.3 an hour ${way} under the agents: none drops what it holds, none hands out what has expired`, async () => {
       const clock = await fakeTime();
       const { rig, holder, agents } = await startLonelyScene({
@@ -107,4 +85,43 @@ describe("S13: the wall clock steps", () => {
       });
     });
   }
+
+  async function successorOff(stepSec: number) {
+    const clock = await fakeTime(stepSec);
+    const scene = await startLonelyScene({ nats, redis });
+    const standby = await scene.rig.coordinator("b", { env: clock.env });
+    await standby.until(standsBy);
+    const { term } = (await scene.holder.leads()).fields;
+    await scene.holder.kill();
+    const led = await standby.leads();
+    const off = (wallOf(led.fields) - systemClock.now().wall) / 1000;
+    expect(Math.abs(off - stepSec)).toBeLessThan(60);
+    expect(Number(led.fields["term"])).toBeGreaterThan(Number(term));
+    await scene.agents.untilAll((version) => version.term === led.fields["term"]);
+    return { ...scene, standby };
+  }
+
+  it("S13.2 an hour back at the successor: it adopts, under a higher term, without an issuer call", async () => {
+    const { rig, agents } = await successorOff(-HOUR_SEC);
+    await expectUnharmed(rig, agents, {
+      issuer: 1,
+      counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
+      generation: 1,
+      runwayAboveMs: 8_000,
+      terms: 2,
+    });
+  });
+
+  it("S13.4 an hour forward at the successor: it takes what it finds for expired, and obtains once", async () => {
+    const { rig, agents, standby } = await successorOff(HOUR_SEC);
+    await standby.until(published(2));
+    // As in S13.1: one request is refused for its time of signing.
+    await expectUnharmed(rig, agents, {
+      issuer: 3,
+      counts: { calls: 3, obtained: 2, failures: 1, recoveries: 0 },
+      generation: 2,
+      runwayAboveMs: 8_000,
+      terms: 2,
+    });
+  });
 });

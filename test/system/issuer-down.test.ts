@@ -28,7 +28,7 @@ describe("S14: the issuer is down for four lifetimes", () => {
       rig.sts.onCall = () => void calls.push(systemClock.now().mono);
       rig.sts.knobs[how] = true;
       const down = systemClock.now().mono;
-      await holder.until(says("the credential has expired"), down);
+      await agents.until(says("gap"), down);
       const over = new Promise<void>((resolve) => {
         systemClock.timer(durationMs(DOWN_MS - (systemClock.now().mono - down)), resolve);
       });

@@ -70,7 +70,7 @@ export function startAgents(
   env: Readonly<Record<string, string>> = {},
 ): AgentsProcess {
   const given = JSON.stringify({ ...options, joinFile, trueOffsetMs: TRUE_OFFSET_MS });
-  const child = startProcess({ name: "agents", args: [MAIN, given], env });
+  const child = startProcess({ name: "agents", args: ["--expose-gc", MAIN, given], env });
   let asked = 0;
   const ask = async (what: string): Promise<Readonly<Record<string, unknown>>> => {
     asked += 1;

@@ -19,7 +19,7 @@ import { connectOperator, type OperatorClient } from "../../../src/operator/oper
 import { BUCKET, jobKey } from "../../../src/protocol/subjects.ts";
 import { seconds } from "../../../src/protocol/time.ts";
 import { systemClock, systemRandom } from "../../../src/runtime/system-clock.ts";
-import type { TestServer } from "../../support/servers.ts";
+import type { TestServer } from "../../support/server-processes.ts";
 import { type AgentsOptions, type AgentsProcess, startAgents } from "./agents-process.ts";
 import { type Line, type LoggedProcess, startProcess } from "./process.ts";
 import { startProxy, type TcpProxy } from "./tcp-proxy.ts";
@@ -64,6 +64,7 @@ export interface RigOptions {
   /** Default 0.75. */
   readonly ratio?: number;
   readonly timing?: Partial<Record<keyof typeof TIMING, number>>;
+  readonly callTimeoutSec?: number;
 }
 
 export interface CoordinatorOptions {
@@ -184,7 +185,7 @@ export async function buildRig(options: RigOptions, cleanup: Cleanup): Promise<S
               region: "eu-west-1",
               durationSec: 3600,
               endpoint: `http://127.0.0.1:${stsProxy.port}`,
-              callTimeoutSec: CALL_TIMEOUT_MS / 1000,
+              callTimeoutSec: options.callTimeoutSec ?? CALL_TIMEOUT_MS / 1000,
             },
           ],
         }),
