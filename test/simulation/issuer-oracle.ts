@@ -103,6 +103,13 @@ export class IssuerOracle {
         oracle.violated("I3", `${provider} is obtained anew with ${left} ms of life left`);
       }
     }
+    if (reason === "recovery") {
+      // An intent that was found is waited out, in case its call is still under way.
+      const led = world.leader?.coordinator === by ? now - world.leader.since : profile.callTimeout;
+      if (led < profile.callTimeout - 10) {
+        oracle.violated("I3", `${provider} is recovered after ${led} ms of leading`);
+      }
+    }
     if (reason === "config" && record?.configDigest === by.digests.get(provider)) {
       oracle.violated("I3", `${provider} is obtained anew though its configuration is the same`);
     }

@@ -112,6 +112,31 @@ describe("stores that lose data", () => {
   });
 });
 
+test("I7: where lost stores began generations anew, what was applied before counts for nothing", () => {
+  const stores = new RigStores();
+  const first = new CoreRig({ stores }).start();
+  first.register("a", "i");
+  first.report("a", "i", { applied: true });
+  first.run(5000);
+  first.report("a", "i", { applied: true, generation: 22 });
+  for (const store of [stores.lease, stores.state, stores.bundle]) store.wipe("second");
+  stores.lease.away = true;
+  first.run(TAKEOVER);
+  const other = new CoreRig({ stores, startMs: first.nowMs, settings: { holder: "c2" } });
+  stores.lease.away = false;
+  other.start();
+  other.run(1000);
+  other.send({ kind: "hand-over" });
+  first.run(5000);
+  expect(first.status().phase).toBe("leading");
+  const asked = first.command({ kind: "rotate", text: "anew" });
+  first.run(60_000);
+  const id = asked?.kind === "rotation" ? asked.rotation.id : "";
+  first.report("a", "i", { applied: false });
+  const answer = first.command({ kind: "rotation", id });
+  expect(answer).toMatchObject({ rotation: { state: "delivering", missing: ["a"] } });
+});
+
 describe("writes whose answer is lost", () => {
   test("a state write that went through unheard is found by its nonce, and not done again", () => {
     const rig = new CoreRig().start();
