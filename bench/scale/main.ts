@@ -1,0 +1,147 @@
+/**
+ * What N agents cost their coordinator and their issuer, beside N bare NATS connections that exchange
+ * messages of the same sizes: a join storm, memory for each registered agent, a rotation's CPU and its
+ * time from publish to last ack, and issuer calls. Agents are real ones, in two processes of this machine.
+ *
+ *     npm run bench -- scale --agents 1,10,100,1000,10000
+ */
+import { parseArgs } from "node:util";
+import { connectOperator } from "../../src/operator/operator-client.ts";
+import { seconds } from "../../src/protocol/time.ts";
+import { systemClock } from "../../src/runtime/system-clock.ts";
+import { type Child, cpuBetween, startChild, type Usage } from "../support/child.ts";
+import { median, type Row, report, row } from "../support/figures.ts";
+import { startStand } from "../support/stand.ts";
+import type { BareQuestion } from "./bare.ts";
+import type { CoordinatorQuestion } from "./coordinator.ts";
+import type { FleetQuestion } from "./fleet.ts";
+
+const { values } = parseArgs({
+  options: {
+    agents: { type: "string", default: "1,10,100,1000" },
+    rounds: { type: "string", default: "5" },
+    "at-once": { type: "string", default: "250" },
+    report: { type: "string" },
+  },
+});
+const ROUNDS = Number(values.rounds);
+const PROCESSES = 2;
+/** Of this job's messages: a register request, its reply with the bundle, the sealed bundle, an ack. */
+const BYTES = { request: 2300, reply: 4100, bundle: 1500, ack: 300 };
+
+const now = (): number => systemClock.now().mono;
+
+async function fleetOf(
+  kind: "agents" | "bare",
+  count: number,
+  joinFile: string,
+): Promise<{ readonly tookMs: number; readonly children: readonly Child[] }> {
+  const share = Math.ceil(count / PROCESSES);
+  const children = Array.from({ length: Math.min(PROCESSES, count) }, () =>
+    startChild(new URL("./fleet.ts", import.meta.url)),
+  );
+  // Their start is not part of it.
+  await Promise.all(children.map((child) => child.ask({ kind: "usage" } satisfies FleetQuestion)));
+  const began = now();
+  await Promise.all(
+    children.map((child, index) =>
+      child.ask({
+        kind,
+        joinFile,
+        first: index * share,
+        count: Math.min(share, count - index * share),
+        atOnce: Number(values["at-once"]),
+        requestBytes: BYTES.request,
+        ackBytes: BYTES.ack,
+      } satisfies FleetQuestion),
+    ),
+  );
+  return { tookMs: now() - began, children };
+}
+
+const stopAll = (children: readonly Child[]): Promise<unknown> =>
+  Promise.all(children.map((child) => child.stop()));
+
+const stand = await startStand();
+const rows: Row[] = [];
+
+async function measure(agents: number): Promise<void> {
+  const name = `bench-${agents}`;
+  const coordinator = startChild(new URL("./coordinator.ts", import.meta.url));
+  const file = await stand.job(name);
+  const asked = { kind: "start", file } satisfies CoordinatorQuestion;
+  const { joinFile, operatorFile } = await coordinator.ask<{
+    joinFile: string;
+    operatorFile: string;
+  }>(asked);
+
+  // Bare first: the same connections, subscriptions, requests and sizes.
+  const bare = startChild(new URL("./bare.ts", import.meta.url));
+  const { url } = stand.servers.nats;
+  await bare.ask({ kind: "start", url, replyBytes: BYTES.reply } satisfies BareQuestion);
+  const bareFleet = await fleetOf("bare", agents, joinFile);
+  const round = { kind: "round", bytes: BYTES.bundle, acks: agents } satisfies BareQuestion;
+  await bare.ask(round); // warms up
+  const bareBefore = await bare.ask<Usage>({ kind: "usage" } satisfies BareQuestion);
+  const bareRounds: number[] = [];
+  for (let i = 0; i < ROUNDS; i += 1) bareRounds.push(await bare.ask<number>(round));
+  const bareAfter = await bare.ask<Usage>({ kind: "usage" } satisfies BareQuestion);
+  await stopAll([...bareFleet.children, bare]);
+
+  const usage = () => coordinator.ask<Usage>({ kind: "usage" } satisfies CoordinatorQuestion);
+  await usage();
+  const empty = await usage();
+  const fleet = await fleetOf("agents", agents, joinFile);
+  const joined = await usage();
+  const operator = await connectOperator(operatorFile, { answerTimeout: seconds(30) });
+  const rotate = () => operator.rotate({ text: "bench", wait: seconds(120) });
+  await rotate(); // warms up
+  const before = await usage();
+  const callsBefore = stand.sts.count("AssumeRole", "ok");
+  const lastAcks: number[] = [];
+  for (let i = 0; i < ROUNDS; i += 1) {
+    const rotation = await rotate();
+    if (rotation.applied !== agents) throw new Error(`${rotation.applied} of ${agents} applied`);
+    lastAcks.push(rotation.publishToLastAckMs ?? Number.NaN);
+  }
+  const calls = stand.sts.count("AssumeRole", "ok") - callsBefore;
+  const after = await usage();
+  await operator.close();
+  await stopAll([...fleet.children, coordinator]);
+
+  const of = `${agents} agents`;
+  rows.push(
+    row(
+      `${of}: join storm, to the last one ready`,
+      fleet.tookMs / 1000,
+      "s",
+      bareFleet.tookMs / 1000,
+    ),
+    row(`${of}: coordinator CPU for each join`, cpuBetween(empty, joined) / agents, "ms"),
+    row(
+      `${of}: resident memory for each, after joining`,
+      (joined.rssBytes - empty.rssBytes) / 1024 / agents,
+      "KiB",
+    ),
+    row(
+      `${of}: heap for each, after joining`,
+      (joined.heapBytes - empty.heapBytes) / 1024 / agents,
+      "KiB",
+    ),
+    row(`${of}: publish to last ack, median`, median(lastAcks), "ms", median(bareRounds)),
+    row(
+      `${of}: coordinator CPU for each rotation`,
+      cpuBetween(before, after) / ROUNDS,
+      "ms",
+      cpuBetween(bareBefore, bareAfter) / ROUNDS,
+    ),
+    row(`${of}: issuer calls for each rotation`, calls / ROUNDS, "calls", agents),
+  );
+}
+
+try {
+  for (const agents of values.agents.split(",").map(Number)) await measure(agents);
+} finally {
+  await stand.stop();
+}
+report("scale", rows, values.report);
