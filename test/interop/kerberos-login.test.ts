@@ -6,7 +6,10 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { Login } from "../../src/coordinator/providers/hadoop/login.ts";
 import { openNegotiator } from "../../src/coordinator/providers/hadoop/negotiator.ts";
 import type { LoginOptions } from "../../src/coordinator/providers/hadoop/options.ts";
+import type { Clock } from "../../src/protocol/time.ts";
 import { systemClock } from "../../src/runtime/system-clock.ts";
+import { eventually } from "../support/eventually.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { runProgram } from "./support/foreground.ts";
 import { krb5Conf, startRealm, type TestRealm } from "./support/kdc.ts";
 
@@ -21,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => realm?.remove());
 
-function login(options: Partial<LoginOptions> = {}): Login {
+function login(options: Partial<LoginOptions> = {}, clock: Clock = systemClock): Login {
   folders += 1;
   const made = new Login(
     {
@@ -32,7 +35,7 @@ function login(options: Partial<LoginOptions> = {}): Login {
       ...options,
     },
     {
-      clock: systemClock,
+      clock,
       folder: join(realm.dir, `login-${folders}`),
       kinit: "kinit",
       log: () => undefined,
@@ -58,6 +61,26 @@ describe("logging in", () => {
     expect(existsSync(first.cachePath)).toBe(true);
     await it.close();
     expect(existsSync(first.cachePath)).toBe(false);
+  });
+
+  test("looks at the ticket each minute, and fetches a new one when 80 % of it are over", async () => {
+    const clock = new ManualClock(systemClock.now());
+    const asked = (): number => realm.requestsOf("etl@A.TEST");
+    // Between two looks there is the minute's timer, and nothing else.
+    const betweenLooks = (): boolean =>
+      clock
+        .pending()
+        .map(({ delay }) => delay)
+        .join() === "60000";
+    await login({}, clock).ensure(false, soon());
+    const first = asked();
+    clock.stepWall(7.9 * 3_600_000);
+    clock.advance(60_000);
+    await eventually(betweenLooks);
+    expect(asked()).toBe(first);
+    clock.stepWall(0.2 * 3_600_000);
+    clock.advance(60_000);
+    await eventually(() => asked() > first);
   });
 
   test("takes a cache that somebody else keeps, and refuses one of another principal", async () => {
