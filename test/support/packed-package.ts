@@ -77,9 +77,12 @@ export async function pack(): Promise<string> {
   for (const part of parts) {
     cpSync(join(ROOT, part), join(dir, part), {
       recursive: true,
-      filter: (path) => !["node_modules", "target", ".venv"].includes(basename(path)),
+      filter: (path) => !["node_modules", "target", ".venv", "secrets"].includes(basename(path)),
     });
   }
+  // What operators make beside it must never be published.
+  mkdirSync(join(dir, "deploy/secrets"));
+  writeFileSync(join(dir, "deploy/secrets/job-key.json"), "secret");
   for (const modules of ["node_modules", "tools/node/node_modules"]) {
     if (existsSync(join(ROOT, modules))) symlinkSync(join(ROOT, modules), join(dir, modules));
   }

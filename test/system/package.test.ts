@@ -64,7 +64,7 @@ describe("the packed package", () => {
       ]),
     );
     const foreign = files.filter((file) =>
-      /(^|\/)(test|tools|bench|src\/[a-z-]+\/.*\.ts|node_modules|target)(\/|$)|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$|\.test\./.test(
+      /(^|\/)(test|tools|bench|secrets|src\/[a-z-]+\/.*\.ts|node_modules|target)(\/|$)|\.tsbuildinfo$|\.map$|(?<!\.d)\.ts$|\.test\./.test(
         file,
       ),
     );
