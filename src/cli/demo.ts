@@ -1,19 +1,23 @@
 /**
- * `evergrant demo`: shows on one machine, without AWS, what evergrant does, and measures it. Exit 0
- * only when every agent applied every generation and the client never stood without a credential.
+ * `evergrant demo`: shows on one machine, without AWS or Google, what evergrant does, and measures it.
+ * Exit 0 only when every agent applied every generation and the client never stood without a credential.
  */
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { EvergrantError, EXIT } from "../protocol/errors.ts";
 import { type DurationMs, seconds } from "../protocol/time.ts";
 import { durationOption, parseCount } from "./arguments.ts";
 import { deferred } from "./deferred.ts";
+import type { DemoProvider } from "./demo/issuers.ts";
 import { type CliIo, note, sayJson } from "./io.ts";
 import type { Finish } from "./program.ts";
 import { exitCodeOfSignal, onStop, type StopSignal } from "./signals.ts";
 
+const DEMO_PROVIDERS: readonly DemoProvider[] = ["aws", "google", "both"];
+
 interface DemoCommandOptions {
+  readonly provider: DemoProvider;
   readonly agents: number;
   readonly lifetime: DurationMs;
   readonly duration: DurationMs;
@@ -34,7 +38,12 @@ class Stopped extends Error {
 export function registerDemo(program: Command, io: CliIo, finish: Finish): void {
   program
     .command("demo")
-    .description("show rotations live on this machine, without AWS, and report on them")
+    .description("show rotations live on this machine, without AWS or Google, and report on them")
+    .addOption(
+      new Option("--provider <which>", "whose credentials: aws, google or both")
+        .choices([...DEMO_PROVIDERS])
+        .default("aws"),
+    )
     .option("--agents <n>", "how many agents, 1 to 1000", parseCount(1, 1000), 3)
     .addOption(durationOption("--lifetime <duration>", "of each credential", 20))
     .addOption(durationOption("--duration <duration>", "from the first applied credential on", 60))
@@ -90,9 +99,10 @@ async function writeReport(path: string, report: object): Promise<void> {
 function registerHelpers(program: Command, io: CliIo, finish: Finish): void {
   program
     .command("demo-client", { hidden: true })
-    .requiredOption("--endpoint <url>")
+    .option("--endpoint <url>")
+    .option("--google-endpoint <url>")
     .requiredOption("--region <region>")
-    .action(async ({ endpoint, region }: { endpoint: string; region: string }) => {
+    .action(async (given: { endpoint?: string; googleEndpoint?: string; region: string }) => {
       const { runDemoClient } = await import("./demo/client.ts");
       const tell = (totals: object): void =>
         io.stdout(`${JSON.stringify({ event: "client", totals })}\n`);
@@ -105,7 +115,7 @@ function registerHelpers(program: Command, io: CliIo, finish: Finish): void {
           ),
       );
       const every = seconds(0.075); // late timers and all, one call in every 100 ms
-      tell(await runDemoClient({ endpoint, region, every, clock: io.clock, tell }, stopped));
+      tell(await runDemoClient({ ...given, every, clock: io.clock, tell }, stopped));
       finish(EXIT.done);
     });
   program

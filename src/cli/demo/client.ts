@@ -1,8 +1,9 @@
 /**
- * The demo's consumer: an unmodified AWS SDK client with its default chain of credentials, which
- * calls the service again and again and measures how long it had no credential that was taken.
+ * The demo's consumer: unmodified clients of AWS and Google with their default chains of credentials,
+ * which call the services again and again and measure how long they had no credential that was taken.
  */
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
+import { GoogleAuth } from "google-auth-library";
 import {
   between,
   type Clock,
@@ -17,8 +18,11 @@ const MOST_PENDING = 50;
 const TELL_EVERY = durationMs(500);
 
 export interface DemoClientOptions {
-  readonly endpoint: string;
+  /** Of STS; absent: AWS is not called. */
+  readonly endpoint?: string | undefined;
   readonly region: string;
+  /** Of Cloud Storage; absent: Google is not called. */
+  readonly googleEndpoint?: string | undefined;
   /** One call is begun every so often, whatever became of those before. */
   readonly every: DurationMs;
   readonly clock: Clock;
@@ -33,17 +37,15 @@ export async function runDemoClient(
 ): Promise<ClientTotals> {
   const { clock } = options;
   const measure = gapMeasure();
-  const client = new STSClient({
-    region: options.region,
-    endpoint: options.endpoint,
-    // Its retries would hide a gap.
-    maxAttempts: 1,
-  });
+  const services = [
+    ...(options.endpoint === undefined ? [] : [awsService(options.endpoint, options.region)]),
+    ...(options.googleEndpoint === undefined ? [] : [googleService(options.googleEndpoint)]),
+  ];
   const pending = new Set<Promise<void>>();
-  const call = async (): Promise<void> => {
+  const call = async (service: DemoService): Promise<void> => {
     const began = clock.now().mono;
     try {
-      await client.send(new GetCallerIdentityCommand({}));
+      await service.call();
       measure.succeeded(began);
     } catch (thrown) {
       measure.failed(began, thrown instanceof Error ? thrown.name : typeof thrown);
@@ -53,9 +55,11 @@ export async function runDemoClient(
   const tick = (): void => {
     if (over) return;
     clock.timer(options.every, tick);
-    if (pending.size >= MOST_PENDING) return;
-    const running = call().finally(() => pending.delete(running));
-    pending.add(running);
+    for (const service of services) {
+      if (pending.size >= MOST_PENDING) return;
+      const running = call(service).finally(() => pending.delete(running));
+      pending.add(running);
+    }
   };
   const tell = (): void => {
     if (over) return;
@@ -68,8 +72,28 @@ export async function runDemoClient(
   over = true;
   const end = clock.now().mono;
   await Promise.all(pending);
-  client.destroy();
+  for (const service of services) service.close();
   return measure.totals(end);
+}
+
+interface DemoService {
+  call(): Promise<unknown>;
+  close(): void;
+}
+
+function awsService(endpoint: string, region: string): DemoService {
+  // Its retries would hide a gap.
+  const client = new STSClient({ region, endpoint, maxAttempts: 1 });
+  return {
+    call: () => client.send(new GetCallerIdentityCommand({})),
+    close: () => client.destroy(),
+  };
+}
+
+function googleService(endpoint: string): DemoService {
+  const auth = new GoogleAuth({ scopes: "https://www.googleapis.com/auth/cloud-platform" });
+  const url = `${endpoint}/storage/v1/b/demo/o`;
+  return { call: () => auth.request({ url, retry: false }), close: () => undefined };
 }
 
 /** A gap begins when the first of a row of failed calls begins, and ends when a good one begins. */

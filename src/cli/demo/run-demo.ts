@@ -1,12 +1,11 @@
 /**
- * One demo from its first process to its report: an STS emulator with short lifetimes, a coordinator
- * with private servers, agents, an AWS SDK client that never pauses, and a forced rotation. Owns the
+ * One demo from its first process to its report: emulated issuers with short lifetimes, a coordinator
+ * with private servers, agents, an SDK client that never pauses, and a forced rotation. Owns the
  * order of things and their end; what is measured and judged is report.ts's.
  */
 import { mkdir, mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { type StsEmulator, startStsEmulator } from "../../emulators/aws-sts/server.ts";
 import { connectOperator, type OperatorClient } from "../../operator/operator-client.ts";
 import type { JobStatus } from "../../protocol/control.ts";
 import { EvergrantError } from "../../protocol/errors.ts";
@@ -20,6 +19,7 @@ import {
   evergrantCommand,
   startDemoChild,
 } from "./children.ts";
+import { type DemoIssuers, type DemoProvider, startDemoIssuers } from "./issuers.ts";
 import { DEMO_REGION, type DemoFiles, writeDemoFiles } from "./job.ts";
 import { endLeftServers } from "./left-servers.ts";
 import { type Progress, startProgress } from "./progress.ts";
@@ -29,7 +29,9 @@ import { type RotationLog, rotationLog } from "./rotation-log.ts";
 export interface DemoOptions {
   /** 1 to 1000. */
   readonly agents: number;
-  /** What the emulator issues. */
+  /** Whose credentials are shown. */
+  readonly provider: DemoProvider;
+  /** What the emulators issue. */
   readonly lifetime: DurationMs;
   /** From the first applied credential on. */
   readonly duration: DurationMs;
@@ -51,26 +53,19 @@ export async function runDemo(
   const own = options.runDir === undefined;
   const runDir = await makeRunDir(options.runDir, io);
   const progress = startProgress(io, io.clock);
-  const sts = await startStsEmulator({
-    clock: io.clock,
-    random: io.random,
-    knobs: { lifetimeMs: options.lifetime },
-  });
+  const issuers = await startDemoIssuers(options.provider, options.lifetime, runDir, io);
   const children: DemoChild[] = [];
-  const signers = new Set<string>();
-  sts.onCall = ({ action, accessKeyId }) => {
-    if (action === "GetCallerIdentity" && accessKeyId !== undefined) signers.add(accessKeyId);
-  };
   try {
-    progress.line(`STS emulator at ${sts.url}, lifetimes of ${options.lifetime / 1000} s`);
+    const life = `lifetimes of ${options.lifetime / 1000} s`;
+    for (const place of issuers.places) progress.line(`${place}, ${life}`);
     progress.line(`run folder ${runDir}`);
-    const files = await writeDemoFiles(runDir, sts);
-    const demo: Demo = { options, io, progress, sts, children, files, signers, client: {} };
+    const files = await writeDemoFiles(runDir, issuers);
+    const demo: Demo = { options, io, progress, issuers, children, files, client: {} };
     return await Promise.race([play(demo), interrupted]);
   } finally {
     progress.line("ending every process");
     await endChildren(children, io.clock, seconds(15));
-    await sts.stop();
+    await issuers.stop();
     endLeftServers(runDir);
     if (own) await rm(runDir, { recursive: true, force: true });
   }
@@ -80,11 +75,9 @@ interface Demo {
   readonly options: DemoOptions;
   readonly io: CliIo;
   readonly progress: Progress;
-  readonly sts: StsEmulator;
+  readonly issuers: DemoIssuers;
   readonly children: DemoChild[];
   readonly files: DemoFiles;
-  /** Access key ids of the client's calls. */
-  readonly signers: ReadonlySet<string>;
   readonly client: { totals?: ClientTotals };
 }
 
@@ -144,7 +137,7 @@ async function play(demo: Demo): Promise<DemoReport> {
       lifetimeMs: options.lifetime,
       durationMs: durationMeasured,
       client: demo.client.totals,
-      credentialsUsed: demo.signers.size,
+      credentialsUsed: demo.issuers.credentialsUsed(),
     });
   } finally {
     await operator.close();
@@ -180,9 +173,9 @@ async function startCoordinator(demo: Demo): Promise<DemoChild> {
 
 /** The first of them starts the client, as `evergrant agent --exec` does for any consumer. */
 function startAgents(demo: Demo): DemoChild[] {
-  const { options, files, io, progress, sts } = demo;
+  const { options, files, io, progress, issuers } = demo;
   const alone = Math.min(options.agents, OWN_PROCESS);
-  progress.line(`starting ${options.agents} agent(s), the first one with an AWS SDK client`);
+  progress.line(`starting ${options.agents} agent(s), the first one with an SDK client`);
   const start = (name: string, args: readonly string[]): DemoChild =>
     startDemoChild({
       name,
@@ -191,7 +184,7 @@ function startAgents(demo: Demo): DemoChild[] {
       env: io.env,
       onEvent(event) {
         if (event["event"] !== "client") return;
-        if (demo.client.totals === undefined) progress.line("the AWS SDK client makes its calls");
+        if (demo.client.totals === undefined) progress.line("the SDK client makes its calls");
         demo.client.totals = event["totals"] as ClientTotals;
       },
     });
@@ -200,7 +193,11 @@ function startAgents(demo: Demo): DemoChild[] {
     const name = `agent-${number}`;
     const common = ["agent", "--join", files.joinFile, "--name", name, "--with-parent"];
     const place = ["--state-dir", join(files.stateDir, name), "--json"];
-    const client = ["demo-client", "--endpoint", sts.url, "--region", DEMO_REGION];
+    const client = [
+      ...["demo-client", "--region", DEMO_REGION],
+      ...(issuers.sts === undefined ? [] : ["--endpoint", issuers.sts.url]),
+      ...(issuers.google === undefined ? [] : ["--google-endpoint", issuers.google.emulator.url]),
+    ];
     const exec =
       number === 1 ? ["--exec", "--", process.execPath, ...evergrantCommand(...client)] : [];
     started.push(start(name, [...common, ...place, ...exec]));
@@ -257,11 +254,12 @@ async function settle(
   const { clock } = demo.io;
   const began = clock.now().mono;
   for (;;) {
-    const before = demo.sts.count("AssumeRole");
+    const before = demo.issuers.calls();
     await look();
-    const calls = demo.sts.count("AssumeRole");
+    const calls = demo.issuers.calls();
     const calm = before === calls && log.settled();
-    if (calm && log.all().length >= calls) return calls;
+    const obtained = log.all().reduce((sum, { providers }) => sum + providers.length, 0);
+    if (calm && obtained >= calls) return calls;
     if (between(began, clock.now().mono) >= seconds(10)) return calls;
     await new Promise<void>((resume) => void clock.timer(durationMs(100), resume));
   }

@@ -25,6 +25,8 @@ export interface GoogleCall {
   readonly email?: string;
   /** The `kid` of the assertion, as it says itself. */
   readonly keyId?: string;
+  /** Tells the caller's token from others, and is none. */
+  readonly tokenDigest?: string;
   readonly path: string;
   readonly at: Now;
 }

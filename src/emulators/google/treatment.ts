@@ -5,7 +5,7 @@
 import { decodeProtectedHeader } from "jose";
 import type { Clock, EpochMs } from "../../protocol/time.ts";
 import type { Answer, ReceivedRequest } from "../aws-sts/exchange.ts";
-import { headerOf } from "../aws-sts/sigv4.ts";
+import { headerOf, sha256Hex } from "../aws-sts/sigv4.ts";
 import { apiError, type Judged, json, oauthError, type Refusal, refused } from "./answers.ts";
 import { withinBoundary } from "./boundary.ts";
 import { ACCESS_TOKEN_TYPE, exchange, type GoogleWorld, generateAccessToken } from "./issuing.ts";
@@ -31,12 +31,14 @@ export interface Treated {
 export function callOf(request: ReceivedRequest, sequence: number, clock: Clock): GoogleCall {
   const email = GENERATE.exec(request.path)?.[1];
   const operation = operationOf(request);
+  const token = tokenOf(request);
   const keyId =
     operation === "exchange" ? keyIdOf(formOf(request).get("subject_token")) : undefined;
   return {
     ...{ operation, sequence, path: request.path, at: clock.now() },
     ...(email === undefined ? {} : { email: decodeURIComponent(email) }),
     ...(keyId === undefined ? {} : { keyId }),
+    ...(token === undefined ? {} : { tokenDigest: sha256Hex(token).slice(0, 16) }),
   };
 }
 
@@ -116,8 +118,11 @@ function faultOf(world: GoogleWorld, call: GoogleCall, isSts: boolean): Refusal 
   return undefined;
 }
 
+const tokenOf = (request: ReceivedRequest): string | undefined =>
+  /^Bearer (\S+)$/i.exec(headerOf(request, "authorization") ?? "")?.[1];
+
 function callerOf(world: GoogleWorld, request: ReceivedRequest, now: EpochMs) {
-  const [, token] = /^Bearer (\S+)$/i.exec(headerOf(request, "authorization") ?? "") ?? [];
+  const token = tokenOf(request);
   return token === undefined ? undefined : world.tokens.find(token, now);
 }
 
