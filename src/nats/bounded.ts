@@ -20,6 +20,25 @@ export function bounded<T>(
   });
 }
 
-/** @param background true: does not keep the process alive. */
-export const pause = (clock: Clock, delay: DurationMs, background = false): Promise<void> =>
-  new Promise((resolve) => void clock.timer(delay, resolve, background));
+export interface PauseOptions {
+  /** True: does not keep the process alive. */
+  readonly background?: boolean;
+  /** Ends the pause, and leaves no timer. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const pause = (
+  clock: Clock,
+  delay: DurationMs,
+  { background = false, signal }: PauseOptions = {},
+): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal?.aborted === true) return resolve();
+    const end = (): void => {
+      cancel();
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const cancel = clock.timer(delay, end, background);
+    signal?.addEventListener("abort", end);
+  });

@@ -27,6 +27,8 @@ export interface ConnectNatsOptions {
   /** Hears everything from the first attempt on. What it throws is dropped. */
   readonly onEvent?: (event: BrokerEvent) => void;
   readonly pace?: PaceOverride;
+  /** Ends the first connect, and leaves no timer of its own. Nothing after it. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Broker {
@@ -42,7 +44,7 @@ export interface Broker {
 
 /**
  * Connects, waiting for a server that is not there yet or still refuses the login.
- * @throws START_TIMEOUT naming the last reason; BROKER_UNFIT at once
+ * @throws START_TIMEOUT naming the last reason; BROKER_UNFIT at once; BROKER_UNAVAILABLE when aborted
  */
 export async function connectNats(options: ConnectNatsOptions): Promise<Broker> {
   const { clock, role } = options;
@@ -122,7 +124,7 @@ export async function connectNats(options: ConnectNatsOptions): Promise<Broker> 
 const FITNESS_TIMEOUT = 3000;
 
 async function firstConnect(
-  { role, id, name, access, clock, pace, ...options }: ConnectNatsOptions,
+  { role, id, name, access, clock, pace, signal, ...options }: ConnectNatsOptions,
   tell: (event: BrokerEvent) => void,
 ): Promise<NatsConnection> {
   const limit = options.startTimeout ?? seconds(30);
@@ -152,6 +154,7 @@ async function firstConnect(
     throw new EvergrantError("START_TIMEOUT", message, last === undefined ? {} : { cause: last });
   };
   for (let attempts = 1; ; attempts += 1) {
+    if (hasEnded(signal)) throw givenUp();
     const connecting = attempt();
     let abandoned = false;
     // An attempt that ends after its time must not leave a connection behind.
@@ -160,18 +163,44 @@ async function firstConnect(
       () => undefined,
     );
     try {
-      return await bounded(clock, left(), connecting, () => {
+      const abandon = (): void => {
         abandoned = true;
+      };
+      return await bounded(clock, left(), orAborted(connecting, signal, abandon), () => {
+        abandon();
         return late();
       });
     } catch (thrown) {
+      if (hasEnded(signal)) throw givenUp();
       last = connectError(thrown, servers);
       if (last.code === "BROKER_UNFIT" || last.code === "FILE_UNUSABLE") throw last;
       if (last.code === "START_TIMEOUT") throw last;
       tell({ kind: "waiting", attempts, error: last });
       const wait = options.retryPause ?? seconds(1);
       if (left() <= wait) late();
-      await pause(clock, wait);
+      await pause(clock, wait, { signal });
     }
   }
+}
+
+const hasEnded = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
+
+const givenUp = (): EvergrantError =>
+  new EvergrantError("BROKER_UNAVAILABLE", "connecting was given up");
+
+/** What `work` yields, unless `signal` comes first. */
+function orAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  abandon: () => void,
+): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const end = (): void => {
+      abandon();
+      reject(givenUp());
+    };
+    signal.addEventListener("abort", end);
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", end));
+  });
 }

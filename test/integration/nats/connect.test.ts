@@ -13,6 +13,7 @@ import type { EvergrantError } from "../../../src/protocol/errors.ts";
 import { permissionsOf } from "../../../src/protocol/permissions.ts";
 import { durationMs, seconds } from "../../../src/protocol/time.ts";
 import { systemClock } from "../../../src/runtime/system-clock.ts";
+import { countingClock } from "../../support/counting-clock.ts";
 import { startNats, type TestServer } from "../../support/servers.ts";
 import { makeTls } from "../../support/tls.ts";
 
@@ -107,6 +108,35 @@ describe("the first connect", () => {
     expect(performance.now() - began).toBeLessThan(5000);
     await server.kill();
   });
+
+  it.each(["refuses", "does not answer"])(
+    "is given up at once when it is aborted, and leaves no timer, where the server %s",
+    async (how) => {
+      const server = await startNats();
+      if (how === "refuses") await server.kill();
+      else server.freeze();
+      const { clock, pending } = countingClock();
+      const closing = new AbortController();
+      const { onEvent, until } = recorder();
+      const connecting = failure(
+        open(
+          options(server.url, {
+            clock,
+            onEvent,
+            signal: closing.signal,
+            retryPause: seconds(60),
+            startTimeout: seconds(600),
+          }),
+        ),
+      );
+      if (how === "refuses") await until((event) => event.kind === "waiting");
+      closing.abort();
+      expect((await connecting).code).toBe("BROKER_UNAVAILABLE");
+      expect(pending()).toBe(0);
+      if (how !== "refuses") server.thaw();
+      await server.kill();
+    },
+  );
 
   it("a login that is refused is retried, and never shown", async () => {
     const server = await startNats({ users: [user("c", "right-word")] });

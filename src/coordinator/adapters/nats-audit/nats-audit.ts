@@ -105,7 +105,7 @@ export function natsAudit(options: NatsAuditOptions): NatsAuditSink {
           if (closing) return;
           // The stream may have been lost with its store.
           made = false;
-          await pause(clock, wait, true);
+          await pause(clock, wait, { background: true });
           wait = durationMs(Math.min(LONGEST_PAUSE, wait * 2));
           continue;
         }
