@@ -64,7 +64,8 @@ if (set === undefined) throw new Error("unreachable");
 const publicKeys = publicKeysOf(file);
 const agentKey = signingKey("agent-1", "agent signing");
 const operatorKey = signingKey("op-1", "operator signing");
-const group = groupKeyOf(set, id, "group-1");
+const GROUP = "state-1.group-1";
+const group = groupKeyOf(set, id, GROUP);
 const macKey = agentMacKey(set.macRoot, id, agent);
 
 const write = (name: string, about: string, content: object): void => {
@@ -82,9 +83,9 @@ write("keys", "The keys of all other vectors. They are public: never use them.",
   operatorKey,
   derivations: [
     {
-      what: "group key of kid group-1",
+      what: `group key of kid ${GROUP}`,
       root: set.stateKey.key,
-      infoHex: infoHex("group", "group-1"),
+      infoHex: infoHex("group", GROUP),
       key: toBase64Url(group.key),
     },
     {
@@ -157,7 +158,7 @@ write("bundle", "Must open to `header` and `body` at any time before the expiry.
     generation: 3,
     sealedAtMs: T0 + 5,
     expiresAtMs: T0 + 3_600_000,
-    kid: "group-1",
+    kid: GROUP,
     v: 1,
     typ: "evergrant-bundle",
   },
@@ -196,6 +197,7 @@ const registered = {
   groupKeys: [{ kid: group.kid, key: toBase64Url(group.key) }],
   macKey: toBase64Url(macKey),
   ticket: ticketJws,
+  jobKeys: publicKeys,
   beatMs: 15_000,
 };
 write("registration", "Each must open to the body that stands beside it.", {
@@ -229,7 +231,7 @@ const reports: Report[] = [
     ...head,
     sequence: 2,
     type: "beat",
-    kid: "group-1",
+    kid: GROUP,
     runwayMs: { lake: 3_599_000, docs: 0 },
     failing: { "file/docs": "RECEIVER_FAILED" },
     refused: { MESSAGE_FORGED: 1 },

@@ -5,7 +5,7 @@ import { connectNats } from "../nats/connect.ts";
 import { openBucket } from "../nats/nats-kv.ts";
 import { toBase64Url } from "../protocol/encoding.ts";
 import type { EvergrantError } from "../protocol/errors.ts";
-import { publicPart, randomKid } from "../protocol/keys.ts";
+import { currentSet, newGroupKid, publicPart } from "../protocol/keys.ts";
 import type { JobId } from "../protocol/names.ts";
 import type { Done } from "../protocol/outcome.ts";
 import { jobKey } from "../protocol/subjects.ts";
@@ -129,6 +129,7 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
       log,
     });
     closers.push(stopKeeping);
+    const set = currentSet(keys.reveal());
     return {
       id,
       runDir,
@@ -137,7 +138,8 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
       settings: {
         id,
         holder,
-        newGroupKid: randomKid(random),
+        groupSet: set.stateKey.kid,
+        newGroupKid: newGroupKid(set, random),
         standby: options.standby,
         ratio: config.renewal.ratio,
         timing: timingOf(config.timing),

@@ -115,7 +115,7 @@ export interface VerifiedBundle {
 /**
  * Checks size, signature, form, job and expiry, in this order.
  * @param now the receiver's best knowledge of the coordinator's clock.
- * @throws MESSAGE_TOO_LARGE, MESSAGE_FORGED, MESSAGE_MALFORMED, MESSAGE_FOR_OTHER_JOB, MESSAGE_EXPIRED
+ * @throws MESSAGE_TOO_LARGE, KEY_UNKNOWN, MESSAGE_FORGED, MESSAGE_MALFORMED, MESSAGE_FOR_OTHER_JOB, MESSAGE_EXPIRED
  */
 export async function verifyBundle(
   sealed: Uint8Array,

@@ -32,7 +32,8 @@ const keySetSchema = z.object({
   createdAtMs: z.int().min(0),
   signing: signingKeySchema,
   registration: z.object({ kid: kidSchema, jwk: privateOkp("X25519") }),
-  stateKey: z.object({ kid: kidSchema, key: key256Schema }),
+  /** The ids of group keys begin with this one, so it is shorter than others and holds no full stop. */
+  stateKey: z.object({ kid: z.string().regex(/^[A-Za-z0-9_-]{1,40}$/), key: key256Schema }),
   macRoot: key256Schema,
 });
 export type JobKeySet = z.infer<typeof keySetSchema>;
@@ -55,7 +56,10 @@ export type JobPublicKeys = z.infer<typeof jobPublicKeysSchema>;
 
 /** The symmetric key of one epoch of the group. */
 export interface GroupKey {
-  /** Random, never a counter: two coordinators can't name different keys alike. */
+  /**
+   * That of its set's state key, a full stop, and something random, never a counter: two
+   * coordinators can't name different keys alike.
+   */
   readonly kid: string;
   readonly key: Uint8Array;
 }
@@ -84,6 +88,10 @@ export async function createSigningKey(random: Random): Promise<SigningKey> {
   const { privateKey } = await generateKeyPair("EdDSA", { crv: "Ed25519", extractable: true });
   return signingKeySchema.parse({ kid: randomKid(random), jwk: await exportJWK(privateKey) });
 }
+
+/** A name for a new group key of a set. */
+export const newGroupKid = (set: JobKeySet, random: Random): string =>
+  `${set.stateKey.kid}.${randomKid(random)}`;
 
 export const randomKid = (random: Random): string => toBase64Url(random.bytes(12));
 
@@ -129,6 +137,12 @@ function derive(root: string, job: JobId, ...label: readonly string[]): Uint8Arr
 /** The group key of `kid`. Derived, so that whoever has the job key file can open what was sealed. */
 export function groupKeyOf(set: JobKeySet, job: JobId, kid: string): GroupKey {
   return { kid, key: derive(set.stateKey.key, job, "group", kid) };
+}
+
+/** The group key of `kid` by whichever set it is of; undefined when that set is gone. */
+export function groupKeyIn(file: JobKeyFile, kid: string): GroupKey | undefined {
+  const set = file.sets.find(({ stateKey }) => kid.startsWith(`${stateKey.kid}.`));
+  return set === undefined ? undefined : groupKeyOf(set, file, kid);
 }
 
 /** The key under which an agent's acks, beats and demands are authenticated. */

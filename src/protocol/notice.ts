@@ -28,7 +28,7 @@ export type Notice = z.infer<typeof noticeSchema>;
 export const sealNotice = async (notice: Notice, key: SigningKey): Promise<Uint8Array> =>
   utf8(await signDocument("evergrant-notice", notice, key));
 
-/** @throws MESSAGE_FORGED, MESSAGE_MALFORMED, MESSAGE_FOR_OTHER_JOB */
+/** @throws KEY_UNKNOWN, MESSAGE_FORGED, MESSAGE_MALFORMED, MESSAGE_FOR_OTHER_JOB */
 export async function openNotice(
   bytes: Uint8Array,
   job: JobId,

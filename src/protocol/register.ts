@@ -15,6 +15,8 @@ import { fromBase64Url, key256Schema, parseJson, text, utf8 } from "./encoding.t
 import { EvergrantError } from "./errors.ts";
 import {
   type JobKeyFile,
+  type JobKeySet,
+  jobPublicKeysSchema,
   type RegistrationPublic,
   type SigningKey,
   type VerifyKey,
@@ -58,6 +60,8 @@ export const registeredBodySchema = z.object({
   groupKeys: z.array(z.object({ kid: z.string(), key: key256Schema })).min(1),
   macKey: key256Schema,
   ticket: z.string(),
+  /** The job's public keys as they are now. They take the place of those that the agent knew. */
+  jobKeys: jobPublicKeysSchema.optional(),
   /** How often to beat, and when an unheard agent counts as lost. */
   beatMs: z.int().min(1),
 });
@@ -102,12 +106,18 @@ export async function sealRegister(
   return utf8(jwe);
 }
 
+/** A request, and the key set that it was sealed to: whoever knows its registration key knows its signing key. */
+export interface OpenedRegister {
+  readonly body: RegisterBody;
+  readonly set: JobKeySet;
+}
+
 /**
  * Coordinator: opens a request and proves that its sender holds the key that it names.
  * Token and ticket are not judged here.
  * @throws KEY_UNKNOWN, MESSAGE_FORGED, MESSAGE_MALFORMED
  */
-export async function openRegister(bytes: Uint8Array, file: JobKeyFile): Promise<RegisterBody> {
+export async function openRegister(bytes: Uint8Array, file: JobKeyFile): Promise<OpenedRegister> {
   const jwe = text(bytes);
   let kid: string | undefined;
   try {
@@ -133,7 +143,7 @@ export async function openRegister(bytes: Uint8Array, file: JobKeyFile): Promise
   const payload = signed.split(".")[1] ?? "";
   const claimed = parseJson(registerBodySchema, text(fromBase64Url(payload)), "register request");
   await verifySigned(signed, "evergrant-register", [claimed.key]);
-  return claimed;
+  return { body: claimed, set };
 }
 
 async function sealReply(body: object, nonceKey: string, signing: SigningKey): Promise<string> {
@@ -173,7 +183,7 @@ export type RegisterAnswer =
 
 /**
  * Agent: opens the reply to its own request.
- * @throws MESSAGE_FORGED, MESSAGE_MALFORMED, MESSAGE_REPLAYED (another request's nonce)
+ * @throws KEY_UNKNOWN, MESSAGE_FORGED, MESSAGE_MALFORMED, MESSAGE_REPLAYED (another request's nonce)
  */
 export async function openRegisterReply(
   bytes: Uint8Array,

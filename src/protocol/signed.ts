@@ -16,6 +16,14 @@ export type SignedType =
   | "evergrant-command"
   | "evergrant-answer";
 
+/** What the job says to others. Its keys are rotated, so the reader may not know the newest yet. */
+const BY_THE_JOB: ReadonlySet<SignedType> = new Set([
+  "evergrant-bundle",
+  "evergrant-registered",
+  "evergrant-notice",
+  "evergrant-answer",
+]);
+
 export async function signDocument(
   typ: SignedType,
   body: object,
@@ -26,7 +34,7 @@ export async function signDocument(
     .sign(await importSigning(key));
 }
 
-/** @throws MESSAGE_FORGED, MESSAGE_MALFORMED */
+/** @throws KEY_UNKNOWN, MESSAGE_FORGED, MESSAGE_MALFORMED */
 export async function readSigned<T>(
   typ: SignedType,
   schema: z.ZodType<T>,
@@ -38,7 +46,8 @@ export async function readSigned<T>(
 
 /**
  * The payload of a compact JWS that one of `keys` made with this `typ`.
- * @throws MESSAGE_FORGED for a wrong signature, type, algorithm or key, or for no JWS at all.
+ * @throws KEY_UNKNOWN for what the job says under the id of a key that is none of `keys`: it may be a
+ * newer one, or anybody's. MESSAGE_FORGED for a wrong signature, type, algorithm or other key, or for no JWS at all.
  */
 export async function verifySigned(
   jws: Uint8Array | string,
@@ -50,7 +59,10 @@ export async function verifySigned(
       jws,
       (header) => {
         const found = keys.find((candidate) => candidate.kid === header.kid);
-        if (found === undefined) throw new Error("unknown signing key");
+        if (found === undefined) {
+          const code = BY_THE_JOB.has(typ) ? "KEY_UNKNOWN" : "MESSAGE_FORGED";
+          throw new EvergrantError(code, `a ${typ} signed with an unknown key`);
+        }
         return importSigning(found);
       },
       { algorithms: ["EdDSA"] },
@@ -58,6 +70,7 @@ export async function verifySigned(
     if (protectedHeader.typ !== typ) throw new Error("another type");
     return payload;
   } catch (cause) {
+    if (cause instanceof EvergrantError) throw cause;
     throw new EvergrantError("MESSAGE_FORGED", `no valid ${typ} signature`, { cause });
   }
 }

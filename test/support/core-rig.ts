@@ -134,7 +134,8 @@ export class CoreRig {
     this.core = newCore({
       id: { tenant: "default", job: "etl" },
       holder: "c1",
-      newGroupKid: "k1",
+      groupSet: "set-1",
+      newGroupKid: "set-1.k1",
       standby: false,
       ratio: 0.75,
       timing: DEFAULT_TIMING,

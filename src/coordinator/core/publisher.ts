@@ -35,6 +35,8 @@ export interface Publisher {
   writeBegan: MonoMs | undefined;
   /** A new leader has yet to ask the agents to report. */
   reportWanted: boolean;
+  /** They have yet to be told of a new group key. */
+  rekeyWanted: boolean;
 }
 
 export const newPublisher = (): Publisher => ({
@@ -46,6 +48,7 @@ export const newPublisher = (): Publisher => ({
   notBefore: ALWAYS,
   writeBegan: undefined,
   reportWanted: false,
+  rekeyWanted: false,
 });
 
 const same = (a: Version | undefined, b: Version): boolean =>

@@ -74,7 +74,9 @@ export interface CoreSettings {
   readonly id: JobId;
   /** Random, new for each process. */
   readonly holder: string;
-  /** A random key id, used if the job has no group key yet. */
+  /** Names the key set that seals and signs: ids of its group keys begin with it and a full stop. */
+  readonly groupSet: string;
+  /** The id of a new group key of that set, used if the job has none of it yet. */
   readonly newGroupKid: string;
   /** A standby ends when it finds the job ended; any other coordinator starts the job anew. */
   readonly standby: boolean;

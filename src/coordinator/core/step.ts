@@ -44,6 +44,7 @@ import {
   onBundleWritten,
 } from "./publisher.ts";
 import { onRegister } from "./registration.ts";
+import { announceRekey, rekey } from "./rekeying.ts";
 import { advanceRenewal, onDue } from "./renewal.ts";
 import { advanceRoster, newRoster, onReport, restartRoster } from "./roster.ts";
 import { Rotations } from "./rotations.ts";
@@ -202,7 +203,10 @@ function advance(turn: Turn): void {
     if (writerIsIdle(turn)) mergeObtained(turn);
     advanceWriter(turn);
     advancePublisher(turn);
-    if (isLeading(core)) askForReports(turn);
+    if (isLeading(core)) {
+      askForReports(turn);
+      announceRekey(turn);
+    }
     advanceSchedule(turn);
   }
   advanceRoster(turn);
@@ -219,6 +223,7 @@ function takeOver(turn: Turn): void {
   core.schedule.ensured = "?";
   restartRoster(turn);
   dropUnconfigured(turn);
+  rekey(turn);
   for (const run of core.providers.values()) adopt(turn, run);
   log(turn, "info", "leading", { term: leadership.term });
   audit(turn, "coordinator-leads");

@@ -5,10 +5,10 @@
  */
 import type { Bundle } from "../../protocol/bundle.ts";
 import type { Credential } from "../../protocol/credential.ts";
-import { between, later, type MonoMs, monoMs, type Now } from "../../protocol/time.ts";
+import { between, type MonoMs, type Now } from "../../protocol/time.ts";
 import { deadlineOf, moveClockForward } from "./clock-estimate.ts";
 import type { AgentEvent } from "./events.ts";
-import { wantRegistration } from "./joining.ts";
+import { wantKeys } from "./joining.ts";
 import { judge } from "./order.ts";
 import { sameContent } from "./sameness.ts";
 import { type AgentState, addReceiver, countRefused, type Out } from "./state.ts";
@@ -40,12 +40,13 @@ export function onUnopened(state: AgentState, event: Of<"unopened">, now: Now, o
   if (opening === undefined) return;
   state.opening.delete(event.attempt);
   countRefused(state, event.code, out);
-  if (event.code !== "KEY_UNKNOWN" || opening.waited) return;
-  // Sealed by our job under a group key that we were not given yet: ask for it, but never as fast
-  // as somebody can play such bundles to us.
+  const mends = event.code === "KEY_UNKNOWN" || event.code === "MESSAGE_EXPIRED";
+  if (!mends || opening.waited) return;
+  // Sealed by our job under a group key that we were not given yet, or past its expiry by a clock
+  // that a former coordinator may have set wrong: a registration mends both. Never as fast as
+  // somebody can play such bundles to us.
   state.early = opening;
-  wantRegistration(state, monoMs(Math.max(now.mono, state.keyWantedAt)));
-  state.keyWantedAt = later(now.mono, state.settings.timings.registerRetry.last);
+  wantKeys(state, now);
 }
 
 function accept(state: AgentState, bundle: Bundle, arrivedAt: MonoMs, now: Now, out: Out): void {

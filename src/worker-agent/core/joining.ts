@@ -3,7 +3,7 @@
  * refused today is a fresh one in the join file tomorrow, which is read again at each attempt. Only
  * a ban and the end of the job stop it, and neither stops the serving of what is held.
  */
-import { durationMs, epochMs, later, type MonoMs, type Now } from "../../protocol/time.ts";
+import { durationMs, epochMs, later, type MonoMs, monoMs, type Now } from "../../protocol/time.ts";
 import {
   coordinatorNow,
   measureAgain,
@@ -24,6 +24,17 @@ export function wantRegistration(state: AgentState, at: MonoMs): void {
   if (state.joining === "wanted" && state.registerAt <= at) return;
   state.joining = "wanted";
   state.registerAt = at;
+}
+
+/**
+ * Somebody signs or seals under a key that we were not given yet: ask for it, spread out, since all
+ * agents meet it at once, but never as fast as somebody can play such messages to us.
+ */
+export function wantKeys(state: AgentState, now: Now): void {
+  const unit = unitHash(...purposeOf(state, "keys", state.attempts));
+  const soon = later(now.mono, durationMs(state.settings.timings.registerSpread * unit));
+  wantRegistration(state, monoMs(Math.max(soon, state.keyWantedAt)));
+  state.keyWantedAt = later(now.mono, state.settings.timings.registerRetry.last);
 }
 
 export function onRegistered(state: AgentState, event: Of<"registered">, now: Now, out: Out): void {
@@ -122,10 +133,7 @@ export function openSealed(
     // Somebody publishes for this job, so there is a coordinator: no need to climb the ladder. But
     // anybody may be made to publish nonsense, so this shortens a wait only once in a while.
     if (state.joining === "wanted" && state.keyWantedAt <= now.mono) {
-      state.keyWantedAt = later(now.mono, state.settings.timings.registerRetry.last);
-      const unit = unitHash(...purposeOf(state, "heard", state.attempts));
-      const wait = durationMs(state.settings.timings.registerSpread * unit);
-      wantRegistration(state, later(now.mono, wait));
+      wantKeys(state, now);
     }
     return;
   }

@@ -21,6 +21,7 @@ import {
   onRegistered,
   onUnregistered,
   openSealed,
+  wantKeys,
 } from "./joining.ts";
 import { onNotice } from "./noticing.ts";
 import { advancePersisting, onPersisted } from "./persisting.ts";
@@ -68,6 +69,7 @@ function hear(state: AgentState, event: AgentEvent, now: Now, out: Out): void {
       return;
     case "refused":
       countRefused(state, event.code, out);
+      if (event.code === "KEY_UNKNOWN") wantKeys(state, now);
       return;
     case "notice":
       onNotice(state, event, now, out);

@@ -106,7 +106,7 @@ describe("an agent whose join file", () => {
     // Only the signing key is another's: the answer comes, and is not believed.
     const { registration } = good.jobKeys;
     await writeFile(path, JSON.stringify({ ...good, jobKeys: { ...publicKeys, registration } }));
-    await refusedWith(agent, "MESSAGE_FORGED");
+    await refusedWith(agent, "KEY_UNKNOWN");
     await writeFile(path, JSON.stringify(good));
     await generationAt(agent, 1);
   });

@@ -11,7 +11,12 @@ import { type BucketKind, openBucket } from "../../../src/nats/nats-kv.ts";
 import type { AuditEvent } from "../../../src/protocol/audit.ts";
 import { openAnswer, sealCommand } from "../../../src/protocol/control.ts";
 import { fromBase64Url, utf8 } from "../../../src/protocol/encoding.ts";
-import { createSigningKey, publicPart } from "../../../src/protocol/keys.ts";
+import {
+  createSigningKey,
+  currentSet,
+  newGroupKid,
+  publicPart,
+} from "../../../src/protocol/keys.ts";
 import { openNotice } from "../../../src/protocol/notice.ts";
 import type { Done, Outcome } from "../../../src/protocol/outcome.ts";
 import { permissionsOf } from "../../../src/protocol/permissions.ts";
@@ -167,7 +172,7 @@ describe("what each role needs is allowed", () => {
           term: 7,
           generation: 3,
           timeMs: 1_700_000_000_000,
-          groupKids: ["kid-1"],
+          groupKids: [newGroupKid(currentSet(job.file), systemRandom)],
           beatMs: 15_000,
           bundle: utf8("sealed"),
         },

@@ -104,13 +104,17 @@ export class ScriptedCoordinator {
             agentMacKey(currentSet(this.#keys).macRoot, id, { agent, instance }),
           ]);
           this.reports.push(report);
+          const current = this.#current;
+          if (verb === "beat" && current !== undefined && report.generation < current.generation) {
+            void this.push(report.agent, current.sealed);
+          }
         },
       });
     }
   }
 
   async #answer(bytes: Uint8Array): Promise<Uint8Array | undefined> {
-    const body = await openRegister(bytes, this.#keys);
+    const { body } = await openRegister(bytes, this.#keys);
     this.registers.push(body);
     if (!this.answering) return undefined;
     const { signing, macRoot } = currentSet(this.#keys);

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { buildProgram } from "../../../src/cli/program.ts";
+import { jobKeyFileSchema } from "../../../src/protocol/keys.ts";
 import { cli, fakeIo } from "./fake-io.ts";
 
 let dir: string;
@@ -146,6 +147,31 @@ describe("key files", () => {
     for (const secret of before.match(/"d": "[^"]+"/g) ?? []) {
       expect(made.stdout).not.toContain(secret.slice(6, -1));
     }
+  });
+
+  it("are rotated in two steps: a new set that only opens, then the first; three are kept", async () => {
+    const out = join(dir, "job-key.json");
+    const run = (...flags: string[]) => cli(["job-key", "--job", "etl", "--out", out, ...flags]);
+    const kids = async (): Promise<string[]> => {
+      const { sets } = jobKeyFileSchema.parse(JSON.parse(await readFile(out, "utf8")));
+      return sets.map(({ signing }) => signing.kid);
+    };
+    expect((await run("--rotate")).code).toBe(1);
+    await run();
+    const [a] = await kids();
+    expect((await run("--promote")).stderr).toContain("no new key set");
+    expect((await run("--rotate")).code).toBe(0);
+    const [, b] = await kids();
+    expect(await kids()).toEqual([a, b]);
+    expect((await run("--rotate")).stderr).toContain("not promoted yet");
+    expect((await run("--promote")).stdout).toContain("restart all coordinators of default/etl");
+    expect(await kids()).toEqual([b, a]);
+    for (const step of ["--rotate", "--promote", "--rotate"]) await run(step);
+    const all = await kids();
+    expect(all.slice(2)).toEqual([b]);
+    expect(new Set([...all, a]).size).toBe(4);
+    expect((await stat(out)).mode & 0o777).toBe(0o600);
+    expect((await run("--rotate", "--promote")).code).toBe(2);
   });
 
   it("let join files be made for servers that the configuration names", async () => {

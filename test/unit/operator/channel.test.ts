@@ -98,8 +98,14 @@ describe("a command", () => {
 describe("an answer", () => {
   it("that another key has signed is refused", async () => {
     const other = await createSigningKey(systemRandom);
-    const { channel } = channelTo(({ envelope }) => answered(envelope.nonce, ending, other));
-    await expect(channel.ask({ kind: "end" })).rejects.toMatchObject({ code: "MESSAGE_FORGED" });
+    const named = { ...other, kid: set.signing.kid };
+    for (const [key, code] of [
+      [other, "KEY_UNKNOWN"],
+      [named, "MESSAGE_FORGED"],
+    ] as const) {
+      const { channel } = channelTo(({ envelope }) => answered(envelope.nonce, ending, key));
+      await expect(channel.ask({ kind: "end" })).rejects.toMatchObject({ code });
+    }
   });
 
   it("that is no signed document is refused", async () => {

@@ -10,7 +10,7 @@ import { readJoinToken, readTicket } from "../../../src/protocol/join.ts";
 import {
   agentMacKey,
   currentSet,
-  groupKeyOf,
+  groupKeyIn,
   jobKeyFileSchema,
   publicKeysOf,
   publicPart,
@@ -51,7 +51,10 @@ const { signing } = publicKeysOf(file);
 describe("keys", () => {
   it("public parts and derived keys are these", () => {
     expect(publicKeysOf(file)).toEqual(keys.jobKeys);
-    const derived = [groupKeyOf(set, id, "group-1").key, agentMacKey(set.macRoot, id, agent)];
+    const derived = [
+      groupKeyIn(file, "state-1.group-1")?.key ?? new Uint8Array(),
+      agentMacKey(set.macRoot, id, agent),
+    ];
     expect(derived.map(toBase64Url)).toEqual(keys.derivations.map(({ key }) => key));
   });
 
@@ -84,7 +87,7 @@ it("the bundle opens to its header and its credentials", async () => {
   const before = epochMs(Number(vector.header["expiresAtMs"]) - 1);
   const verified = await verifyBundle(utf8(vector.sealed), id, signing, before);
   expect(verified.header).toEqual(vector.header);
-  const group = { kid: "group-1", key: fromBase64Url(vector.groupKey) };
+  const group = { kid: "state-1.group-1", key: fromBase64Url(vector.groupKey) };
   const opened = await openBundle(verified, [group]);
   expect(opened.credentials.map(credentialToWire)).toEqual(vector.body.credentials);
   expect(opened.tombstones).toEqual(vector.body.tombstones);
@@ -103,7 +106,7 @@ it("the registration's request and both replies open to their bodies", async () 
     }),
   );
   const { requestBody } = vector;
-  expect(await openRegister(utf8(vector.request), file)).toEqual(requestBody);
+  expect(await openRegister(utf8(vector.request), file)).toEqual({ body: requestBody, set });
   const accepted = await openRegisterReply(utf8(vector.accepted), requestBody, signing);
   if (!accepted.accepted) throw new Error("refused");
   expect(accepted.body).toEqual(vector.acceptedBody);

@@ -460,10 +460,24 @@ describe("anti-entropy", () => {
   it("registers again for a bundle under a key that it does not know, then opens it", () => {
     const { world } = joined();
     world.broadcast({ fault: "KEY_UNKNOWN" });
+    world.clock.advance(DEFAULT_TIMINGS.registerSpread);
     expect(world.registers).toHaveLength(2);
     const next = world.bundle(v(10, 2), [world.credential("lake", 2)]);
     world.accept(next, next, { groups: ["k2", "k1"] });
     expect(world.driver.health().generation).toBe(2);
+  });
+
+  it("registers again for a notice that is signed with a key that it does not know, once in a while", () => {
+    const { world } = joined();
+    world.link({ kind: "refused", code: "MESSAGE_FORGED" });
+    world.clock.advance(DEFAULT_TIMINGS.registerSpread);
+    expect(world.registers).toHaveLength(1);
+    for (let notice = 0; notice < 20; notice += 1) {
+      world.link({ kind: "refused", code: "KEY_UNKNOWN" });
+      world.clock.advance(DEFAULT_TIMINGS.registerSpread);
+      if (world.registers.length > 1) world.accept(v(10, 1));
+    }
+    expect(world.registers).toHaveLength(2);
   });
 
   it("can't be made to register faster than its ladder by replays under an unknown key", () => {

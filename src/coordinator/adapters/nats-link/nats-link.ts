@@ -78,7 +78,8 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
   const controls = pool(2);
 
   const onRegister = async (name: string, bytes: Uint8Array, reply: string): Promise<void> => {
-    const { token, ticket, replyKey, ...body } = await openRegister(bytes, keys.reveal());
+    const opened = await openRegister(bytes, keys.reveal());
+    const { token, ticket, replyKey, ...body } = opened.body;
     if (!sameJob(body, id)) {
       throw new EvergrantError("MESSAGE_FOR_OTHER_JOB", "a register request for another job");
     }
@@ -86,13 +87,8 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
     if (body.agent !== name) {
       throw new EvergrantError("MESSAGE_FORGED", "a register request under another name");
     }
-    const admission = await admit({
-      ...body,
-      replyKey,
-      ...(token === undefined ? {} : { token }),
-      ...(ticket === undefined ? {} : { ticket }),
-    });
-    const request = registrations.add({ body, replyKey, reply, admission });
+    const admission = await admit(opened.body);
+    const request = registrations.add({ body, replyKey, set: opened.set, reply, admission });
     emit({ kind: "register", request, body, admission });
   };
   const onCommand = async (bytes: Uint8Array, reply: string): Promise<void> => {

@@ -1,7 +1,14 @@
 /** The sealed answer to a registration: keys, ticket and where things stand, or a refusal. */
 import { toBase64Url } from "../../../protocol/encoding.ts";
 import { signTicket } from "../../../protocol/join.ts";
-import { agentMacKey, currentSet, groupKeyOf, type JobKeys } from "../../../protocol/keys.ts";
+import {
+  agentMacKey,
+  currentSet,
+  groupKeyIn,
+  type JobKeySet,
+  type JobKeys,
+  publicKeysOf,
+} from "../../../protocol/keys.ts";
 import type { JobId } from "../../../protocol/names.ts";
 import { type RegisterBody, sealRefused, sealRegistered } from "../../../protocol/register.ts";
 import type { Admission, RegisterDecision } from "../../ports/agent-link.ts";
@@ -11,18 +18,27 @@ import { BoundedMap } from "./bounded-map.ts";
 export interface OpenRegistration {
   readonly body: Omit<RegisterBody, "token" | "ticket" | "replyKey">;
   readonly replyKey: string;
+  /** That the request was sealed to, and so the newest that the agent is sure to know. */
+  readonly set: JobKeySet;
   /** The subject to answer to. */
   readonly reply: string;
   readonly admission: Admission;
 }
 
 export function registrationAnswers(id: JobId, keys: JobKeys) {
-  const set = currentSet(keys.reveal());
-  const groupKeys = new BoundedMap<string, string>(32);
-  const groupKey = (kid: string): { kid: string; key: string } => {
-    const key = groupKeys.get(kid) ?? toBase64Url(groupKeyOf(set, id, kid).key);
-    groupKeys.set(kid, key);
-    return { kid, key };
+  const file = keys.reveal();
+  const set = currentSet(file);
+  const jobKeys = publicKeysOf(file);
+  const groupKeys = new BoundedMap<string, { kid: string; key: string }>(32);
+  /** Nothing for a key whose set is gone: what was sealed under it has been replaced long ago. */
+  const groupKey = (kid: string): { kid: string; key: string }[] => {
+    const known = groupKeys.get(kid);
+    if (known !== undefined) return [known];
+    const group = groupKeyIn(file, kid);
+    if (group === undefined) return [];
+    const fresh = { kid, key: toBase64Url(group.key) };
+    groupKeys.set(kid, fresh);
+    return [fresh];
   };
 
   return async (open: OpenRegistration, decision: RegisterDecision): Promise<Uint8Array> => {
@@ -30,7 +46,7 @@ export function registrationAnswers(id: JobId, keys: JobKeys) {
     const { nonce, agent } = body;
     const { timeMs } = decision;
     if (!decision.accepted) {
-      return await sealRefused({ nonce, replyKey }, decision.code, timeMs, set.signing);
+      return await sealRefused({ nonce, replyKey }, decision.code, timeMs, open.set.signing);
     }
     const { term, generation, beatMs, bundle } = decision;
     const ticket = await signTicket(
@@ -51,14 +67,15 @@ export function registrationAnswers(id: JobId, keys: JobKeys) {
         term,
         generation,
         timeMs,
-        groupKeys: decision.groupKids.map(groupKey),
+        groupKeys: decision.groupKids.flatMap(groupKey),
         macKey: toBase64Url(agentMacKey(set.macRoot, id, body)),
         ticket,
+        jobKeys,
         beatMs,
       },
       replyKey,
       bundle,
-      set.signing,
+      open.set.signing,
     );
   };
 }

@@ -6,12 +6,18 @@
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
 import { NoRespondersError, RequestError, TimeoutError } from "@nats-io/transport-node";
 import { accessFromBroker } from "../../../nats/access.ts";
+import { pause } from "../../../nats/bounded.ts";
 import { type Broker, connectNats } from "../../../nats/connect.ts";
 import type { PaceOverride } from "../../../nats/role-options.ts";
 import { toBase64Url } from "../../../protocol/encoding.ts";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import type { JoinFile } from "../../../protocol/join.ts";
-import { publicPart, type SigningKey, type VerifyKey } from "../../../protocol/keys.ts";
+import {
+  type JobPublicKeys,
+  publicPart,
+  type SigningKey,
+  type VerifyKey,
+} from "../../../protocol/keys.ts";
 import type { AgentId, JobId } from "../../../protocol/names.ts";
 import { openNotice } from "../../../protocol/notice.ts";
 import { failure, settle, success } from "../../../protocol/outcome.ts";
@@ -52,7 +58,7 @@ export interface NatsLinkOptions {
 }
 
 export interface NatsLink extends CoordinatorLink {
-  /** The job's signing keys by the join file that was read last. */
+  /** The job's signing keys by whatever came last: a changed join file or a registration. */
   verifyKeys(): readonly VerifyKey[];
 }
 
@@ -62,12 +68,14 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
   const { id, identity, clock, log } = options;
   const timeout = options.requestTimeout ?? durationMs(5000);
   let join = options.join;
+  /** The job's keys may have been rotated since the join file was written. */
+  let keys: JobPublicKeys = join.jobKeys;
   let broker: Broker | undefined;
   let emit: (event: LinkEvent) => void = () => undefined;
-  let closed = false;
+  const closing = new AbortController();
 
   async function connect(): Promise<void> {
-    while (!closed) {
+    while (!closing.signal.aborted) {
       const used = join.nats;
       try {
         const fresh = await connectNats({
@@ -77,6 +85,7 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
           access: accessFromBroker(used),
           clock,
           startTimeout: options.connectTimeout,
+          signal: closing.signal,
           ...(options.pace === undefined ? {} : { pace: options.pace }),
           onEvent: (event) => {
             if (event.kind === "waiting" && event.attempts === 1) {
@@ -87,7 +96,7 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
             }
           },
         });
-        if (closed) {
+        if (closing.signal.aborted) {
           await fresh.close();
           return;
         }
@@ -102,11 +111,12 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
         emit({ kind: "connected" });
         return;
       } catch (thrown) {
+        if (closing.signal.aborted) return;
         const error = EvergrantError.from(thrown, "BROKER_UNAVAILABLE", "connecting");
         log("warn", error.message, { code: error.code });
         await broker?.close();
         broker = undefined;
-        await new Promise<void>((resolve) => void clock.timer(PAUSE, resolve, true));
+        await pause(clock, PAUSE, { background: true, signal: closing.signal });
         // The file may name another broker by now.
         join = await options.source.read().catch(() => join);
       }
@@ -115,7 +125,7 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
 
   /** The library has given the connection up, or the join file names another broker. */
   function reconnect(old: Broker): void {
-    if (closed || broker !== old) return;
+    if (closing.signal.aborted || broker !== old) return;
     broker = undefined;
     emit({ kind: "disconnected" });
     void old.close().then(connect);
@@ -132,7 +142,7 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
       callback: (error, message) => {
         if (error !== null) return;
         settle(
-          () => openNotice(message.data, id, join.jobKeys.signing),
+          () => openNotice(message.data, id, keys.signing),
           (outcome) =>
             emit(
               outcome.ok
@@ -161,7 +171,8 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
       log("warn", error.message, { code: error.code });
       return before;
     });
-    if (JSON.stringify(join.nats) !== JSON.stringify(before.nats) && broker !== undefined) {
+    if (!same(join.jobKeys, before.jobKeys)) keys = join.jobKeys;
+    if (!same(join.nats, before.nats) && broker !== undefined) {
       log("info", "the join file names another broker or login: connecting anew", {});
       reconnect(broker);
     }
@@ -176,9 +187,13 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
       receivers: [...request.receivers],
       highest: request.highest,
     };
-    const bytes = await sealRegister(body, options.key.reveal(), join.jobKeys.registration);
+    const bytes = await sealRegister(body, options.key.reveal(), keys.registration);
     const reply = await ask(subject.agent(id, "register", identity.agent), bytes);
-    return await openRegisterReply(reply.data, body, join.jobKeys.signing);
+    const answer = await openRegisterReply(reply.data, body, keys.signing);
+    const learned = answer.accepted ? answer.body.jobKeys : undefined;
+    // The same objects as before, where they say the same: keys are imported once for each.
+    if (learned !== undefined && !same(learned, keys)) keys = learned;
+    return answer;
   }
 
   async function ask(to: string, bytes: Uint8Array): Promise<Msg> {
@@ -206,15 +221,17 @@ export function natsLink(options: NatsLinkOptions): NatsLink {
       }
     },
     close(done) {
-      closed = true;
+      closing.abort();
       emit = () => undefined;
       const last = broker;
       broker = undefined;
       settle(async () => await last?.close(), done, "BROKER_UNAVAILABLE", "disconnecting");
     },
-    verifyKeys: () => join.jobKeys.signing,
+    verifyKeys: () => keys.signing,
   };
 }
+
+const same = (a: object, b: object): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 function requestError(thrown: unknown): EvergrantError {
   if (thrown instanceof EvergrantError) return thrown;
