@@ -2,9 +2,10 @@
  * Demand: an operator forces a rotation, or an agent's consumer was refused. Requests coalesce, a
  * cooldown keeps them from hammering the issuer, and none ever postpones an earlier renewal.
  */
-import { durationMs } from "../../protocol/time.ts";
-import { plus, type Turn } from "./core.ts";
+import { between, type DurationMs, durationMs } from "../../protocol/time.ts";
+import { log, plus, type Turn } from "./core.ts";
 import { type ProviderRun, recordOf } from "./provider-run.ts";
+import { SKEW_WARNING } from "./settings.ts";
 
 /** Somebody wants a new credential. Requests coalesce; an earlier plan stays as it is. */
 export function demandNew(run: ProviderRun, reason: "forced" | "demand"): void {
@@ -25,6 +26,29 @@ export function onAgentDemand(turn: Turn, agent: string, provider: string, rejec
   if (demandedBy.agents.has(agent)) return;
   demandedBy.agents.add(agent);
   if (run.phase.kind === "idle") demandNew(run, "demand");
+}
+
+/**
+ * An agent that holds the current bundle shows what is left of it, measured when it came. Where that
+ * ends well before it does by our clock, ours is behind that of the coordinator that it was adopted
+ * from, and so is the plan: once the renewal is due by the agent's measure, that is its demand (I4).
+ */
+export function onAgentRunway(
+  turn: Turn,
+  agent: string,
+  provider: string,
+  runway: DurationMs,
+): void {
+  const { providers, settings } = turn.core;
+  const run = providers.get(provider);
+  if (run?.expires === undefined || run.lifetime === undefined) return;
+  const end = plus(turn.now.mono, runway);
+  if (between(end, run.expires) <= SKEW_WARNING) return;
+  if (runway > (1 - settings.ratio) * run.lifetime) return;
+  if (run.next === undefined || run.next.at <= end) return;
+  log(turn, "warn", "an agent holds less life than this clock says: renewing", { provider, agent });
+  const held = recordOf(turn.core.writer.truth, provider)?.credential?.generation ?? 0;
+  onAgentDemand(turn, agent, provider, held);
 }
 
 /** A cycle that serves a demand begins: the next one waits, twice as long while agents go on. */

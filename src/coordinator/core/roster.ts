@@ -18,7 +18,7 @@ import {
   unwarn,
   warn,
 } from "./core.ts";
-import { onAgentDemand } from "./demand.ts";
+import { onAgentDemand, onAgentRunway } from "./demand.ts";
 import type { RegisterFacts } from "./effects.ts";
 import { isLeading, noteTerm } from "./leadership.ts";
 import { currentSealed } from "./publisher.ts";
@@ -198,6 +198,11 @@ export function onReport(turn: Turn, report: Report): void {
       if (report.applied === true) applied(turn, key, agent, version);
       // Anti-entropy: a missed broadcast repairs itself.
       if (lags(core, agent)) push(turn, [agent.agent]);
+      else {
+        for (const [provider, left] of Object.entries(report.runwayMs)) {
+          onAgentRunway(turn, report.agent, provider, durationMs(left));
+        }
+      }
       return;
     }
     case "demand":

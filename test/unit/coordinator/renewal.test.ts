@@ -249,6 +249,50 @@ describe("demands", () => {
     expect(rig.calls[2]?.atMs).toBeLessThanOrEqual((rig.calls[1]?.atMs ?? 0) + 10_000);
   });
 
+  /** A successor whose clock is an hour behind, under a credential of an hour that is 10 min old. */
+  function behind(): CoreRig {
+    const stores = new RigStores();
+    const first = new CoreRig({ stores }).start();
+    first.run(10 * MINUTE);
+    first.send({ kind: "hand-over" });
+    const startMs = first.nowMs - HOUR;
+    return new CoreRig({ stores, startMs, settings: { holder: "c2" } }).start();
+  }
+  const beat = (rig: CoreRig, minutesLeft: number): void =>
+    rig.report("a", "i", { type: "beat", runwayMs: { lake: minutesLeft * MINUTE } });
+
+  test("I4: a successor whose clock is behind renews when it is due by its agents' measure", () => {
+    const rig = behind();
+    for (let left = 50; left > 15; left -= 1) {
+      beat(rig, left);
+      rig.run(MINUTE);
+    }
+    expect(rig.calls).toEqual([]);
+    beat(rig, 15);
+    beat(rig, 14);
+    rig.run(0);
+    expect(rig.calls.map((call) => call.reason)).toEqual(["demand"]);
+  });
+
+  test("negative control: without an agent's word the plan of that clock comes too late", () => {
+    const rig = behind();
+    rig.run(50 * MINUTE);
+    expect(rig.calls).toEqual([]);
+  });
+
+  test("a runway that ends after the planned attempt, or when we know it does, demands nothing", () => {
+    const rig = new CoreRig().start();
+    rig.run(MINUTE);
+    beat(rig, 58.6); // within the skew bound of ours
+    beat(rig, 50); // below ours, and not due for a while
+    expect(rig.calls).toHaveLength(1);
+    rig.issue = () => "ISSUER_UNAVAILABLE";
+    rig.run(2 * HOUR);
+    const { length } = rig.calls;
+    beat(rig, 0); // expired here as there: the ladder goes on
+    expect(rig.calls).toHaveLength(length);
+  });
+
   test("an operator's rotation during the cooldown is deferred, not refused", () => {
     const rig = new CoreRig().start();
     rig.run(MINUTE);
