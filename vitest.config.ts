@@ -14,6 +14,8 @@ const ring = (name: string, testTimeout: number, fileParallelism = true) => ({
 
 export default defineConfig({
   test: {
+    // Most files wait for servers and clocks more than they work.
+    maxWorkers: 4,
     projects: [
       ring("unit", 20_000),
       ring("contract", 60_000),
