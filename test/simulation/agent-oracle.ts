@@ -129,6 +129,11 @@ export class AgentOracle {
       );
       return;
     }
+    const disk = agent.folder?.highest;
+    const promised = this.#known.get(agent.instance)?.promises === true;
+    if (disk !== undefined && promised && compareVersions(disk, version) < 0) {
+      oracle.violated("I1", `${agent.node.name} applies what its disk does not know of`);
+    }
     this.#applied.set(key, { version, generation: credential.generation });
     this.#unexpired(agent, serving);
     const until = agent.node.trueTime(serving.until);
