@@ -24,9 +24,9 @@ import { containerBody } from "../aws-session-body.ts";
 import { CredentialEndpoint } from "../credential-endpoint.ts";
 import { groupId, userId } from "../file-mode.ts";
 import type { Refusal } from "../http-answers.ts";
+import { takePort } from "../loopback-port.ts";
 import type { ProbeTarget } from "../probe.ts";
 import { keepToken, newToken, tokenJudge } from "./access-token.ts";
-import { takePort } from "./loopback-port.ts";
 import { type AwsContainerOptions, awsContainerOptions } from "./options.ts";
 
 /** The path of the endpoint (delivery.md, section 8). */

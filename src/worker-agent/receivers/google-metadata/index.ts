@@ -20,8 +20,8 @@ import type {
   Serving,
 } from "../../ports/credential-receiver.ts";
 import { removeDurably, removeLeftOvers, writeAtomically } from "../atomic-file.ts";
-import { takePort } from "../aws-container/loopback-port.ts";
 import { groupId, userId } from "../file-mode.ts";
+import { takePort } from "../loopback-port.ts";
 import { Turns } from "../turns.ts";
 import { googleEnvironment } from "./environment.ts";
 import { type HeldToken, MetadataServer } from "./metadata-server.ts";

@@ -4,8 +4,8 @@
  */
 import { readFile } from "node:fs/promises";
 import type { AddressInfo, ListenOptions, Server } from "node:net";
-import { EvergrantError } from "../../../protocol/errors.ts";
-import type { Random } from "../../../protocol/time.ts";
+import { EvergrantError } from "../../protocol/errors.ts";
+import type { Random } from "../../protocol/time.ts";
 import { writeAtomically } from "../atomic-file.ts";
 
 export interface PortWish {
