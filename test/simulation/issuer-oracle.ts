@@ -114,6 +114,16 @@ export class IssuerOracle {
       oracle.violated("I3", `${provider} is obtained anew though its configuration is the same`);
     }
     if (reason !== "forced" && reason !== "demand") return;
+    // What is due by the agents' measure, though not by this coordinator's clock, is their demand too.
+    if (reason === "demand" && credential !== undefined) {
+      const quarter =
+        0.25 * (credential.expiresAt - credential.issuedAt) + world.profile.timing.beat;
+      const short = world.agents.some(({ node, serving }) => {
+        const served = serving.get(`probe/${provider}`);
+        return served !== undefined && node.trueTime(served.until) - now <= quarter + 5000;
+      });
+      if (short || oracle.jumped > 0) return;
+    }
     const count = (this.#counted.get(`${provider}/${reason}`) ?? 0) + 1;
     this.#counted.set(`${provider}/${reason}`, count);
     // A rotation that was asked for makes a forced call of what others have demanded, too.

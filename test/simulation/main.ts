@@ -11,6 +11,9 @@ const WORKERS = 2;
 /** Seeds that a worker takes at a time. */
 const CHUNK = 20;
 
+/** Failures that are written out; the rest are counted. */
+const MOST_SHOWN = 50;
+
 interface Task {
   readonly from: number;
   readonly count: number;
@@ -69,6 +72,7 @@ function spread(from: number, seeds: number, stop: boolean): Promise<number> {
       child.on("message", (result: Result) => {
         for (const { seed, invariant, text } of result.failed) {
           failed += 1;
+          if (failed > MOST_SHOWN) continue;
           say(`seed ${seed}: ${invariant}: ${text.split("\n").slice(0, 4).join(" | ")}`);
         }
         tell(child);
