@@ -8,6 +8,7 @@ import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { fakeTime } from "./support/faketime.ts";
 import { expectUnharmed } from "./support/oracle.ts";
 import { published, putDown, says, standsBy, startLonelyScene } from "./support/scene.ts";
+import type { RigOptions } from "./support/system-rig.ts";
 
 const HOUR_SEC = 3600;
 const LIFETIME_MS = 20_000;
@@ -86,9 +87,9 @@ describe("S13: the wall clock steps", () => {
     });
   }
 
-  async function successorOff(stepSec: number) {
+  async function successorOff(stepSec: number, options: Partial<RigOptions> = {}) {
     const clock = await fakeTime(stepSec);
-    const scene = await startLonelyScene({ nats, redis });
+    const scene = await startLonelyScene({ nats, redis, ...options });
     const standby = await scene.rig.coordinator("b", { env: clock.env });
     await standby.until(standsBy);
     const { term } = (await scene.holder.leads()).fields;
@@ -108,6 +109,23 @@ describe("S13: the wall clock steps", () => {
       counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
       generation: 1,
       runwayAboveMs: 8_000,
+      terms: 2,
+    });
+  });
+
+  it("S13.5 an hour back at the successor: it renews when its agents' credentials are due, not an hour later", async () => {
+    const { rig, agents, standby } = await successorOff(-HOUR_SEC, rotating);
+    await standby.until(published(2));
+    expect(
+      standby.count(says("an agent holds less life than this clock says: renewing")),
+    ).toBeGreaterThan(0);
+    await standby.until(published(3));
+    await expectUnharmed(rig, agents, {
+      // Signed an hour ago: refused once.
+      issuer: 4,
+      counts: { calls: 4, obtained: 3, failures: 1, recoveries: 0 },
+      generation: 3,
+      runwayAboveMs: 6_000,
       terms: 2,
     });
   });

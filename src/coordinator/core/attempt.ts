@@ -8,10 +8,9 @@ import { between, type DurationMs, durationMs } from "../../protocol/time.ts";
 import { audit, jobTime, log, monoOf, newOp, plus, type Turn, unwarn, warn } from "./core.ts";
 import { startCooldown } from "./demand.ts";
 import type { Event } from "./effects.ts";
-import { hashUnit, retryDelay } from "./plan.ts";
+import { hashUnit, mostCalls, retryDelay } from "./plan.ts";
 import { type ProviderRun, recordOf, remaining, withRecord } from "./provider-run.ts";
 import { type Receipt, receiptOf } from "./receipt.ts";
-import { MAX_CALLS } from "./settings.ts";
 import { changeTruth } from "./writer.ts";
 
 /** Records what is about to be asked, and puts the plan and the demand that it serves down. */
@@ -39,7 +38,7 @@ export function call(turn: Turn, run: ProviderRun, nonce: string, reason: Reason
   const { name, callTimeout } = run.settings;
   const record = recordOf(core.writer.truth, name);
   run.calls.push(now.mono);
-  if (run.calls.length > MAX_CALLS) run.calls.shift();
+  while (run.calls.length > mostCalls(run.lifetime, core.settings.ratio)) run.calls.shift();
   run.callsForNext += 1;
   const op = newOp(core);
   run.phase = { kind: "calling", op, nonce, reason };

@@ -78,14 +78,28 @@ export function retryDelay(facts: RetryFacts): DurationMs {
   return durationMs(Math.max(RETRY_FLOOR, Math.floor(wait)));
 }
 
+/** An issuer whose credentials end sooner than this is not asked at their pace. */
+const SHORTEST_CYCLE = durationMs(3000);
+
+/**
+ * I11: how many calls a window may see. MAX_CALLS, but for what lives so shortly (in tests) that the
+ * plan alone would come near it: there twice as many as are planned, or health would run into the bound.
+ * @param lifetime of the credential that was obtained last; undefined before the first.
+ */
+export function mostCalls(lifetime: DurationMs | undefined, ratio: number): number {
+  if (lifetime === undefined || lifetime <= 0) return MAX_CALLS;
+  const planned = CALL_WINDOW / Math.max(SHORTEST_CYCLE, ratio * lifetime);
+  return Math.max(MAX_CALLS, Math.ceil(2 * planned));
+}
+
 /**
  * I11: the earliest moment for another call, given when the last ones began (oldest first).
- * The caller keeps at least the last MAX_CALLS.
+ * The caller keeps at least the last `most`.
  */
-export function earliestCall(calls: readonly MonoMs[]): MonoMs {
+export function earliestCall(calls: readonly MonoMs[], most: number): MonoMs {
   const last = calls.at(-1);
   if (last === undefined) return monoMs(Number.NEGATIVE_INFINITY);
-  const oldestOfFull = calls.length >= MAX_CALLS ? calls.at(-MAX_CALLS) : undefined;
+  const oldestOfFull = calls.length >= most ? calls.at(-most) : undefined;
   const byGap = last + MIN_CALL_GAP;
   return monoMs(oldestOfFull === undefined ? byGap : Math.max(byGap, oldestOfFull + CALL_WINDOW));
 }

@@ -55,7 +55,7 @@ export interface ProviderRun {
   failures: number;
   countedFromExpiry: boolean;
   lastError: EvergrantError | undefined;
-  /** When the last calls began, at most MAX_CALLS. */
+  /** When the last calls began, as many as I11 counts. */
   calls: MonoMs[];
   /** Calls since the last credential was obtained: what a rotation cost. */
   callsForNext: number;

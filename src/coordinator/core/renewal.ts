@@ -14,7 +14,7 @@ import { between, durationMs } from "../../protocol/time.ts";
 import { call, finish, intend } from "./attempt.ts";
 import { due, log, plus, type Turn, wake } from "./core.ts";
 import { isLeading, leaseCovers } from "./leadership.ts";
-import { earliestCall, watchdogGrace } from "./plan.ts";
+import { earliestCall, mostCalls, watchdogGrace } from "./plan.ts";
 import { type ProviderRun, recordOf, withRecord } from "./provider-run.ts";
 import { changeTruth, isDurable } from "./writer.ts";
 
@@ -36,7 +36,8 @@ function dueReason(turn: Turn, run: ProviderRun): Reason | undefined {
   if (demand !== undefined && due(turn, run.cooldown.until)) reason = demand.reason;
   if (reason === undefined) return undefined;
   // I11 holds for demands and retries alike.
-  return due(turn, earliestCall(run.calls)) ? reason : undefined;
+  const most = mostCalls(run.lifetime, core.settings.ratio);
+  return due(turn, earliestCall(run.calls, most)) ? reason : undefined;
 }
 
 export function advanceRenewal(turn: Turn, run: ProviderRun): void {

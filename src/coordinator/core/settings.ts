@@ -60,7 +60,7 @@ export const DEFAULT_TIMING: Timing = {
 
 /** I11: never two calls within this, for each provider. Not configurable: it protects the issuer. */
 export const MIN_CALL_GAP = seconds(1);
-/** I11: at most this many calls in any window. */
+/** I11: at most this many calls in any window; more only for lifetimes of seconds (plan.ts, `mostCalls`). */
 export const MAX_CALLS = 40;
 export const CALL_WINDOW = seconds(600);
 

@@ -89,8 +89,14 @@ export const FAULTS = {
     nats.thaw();
     return true;
   },
-  async "nats-server wiped"({ nats }) {
+  // Under a holder that is well: it is the one who remembers. Without one the job begins anew, by
+  // design, and its counts with it (S12.2).
+  async "nats-server wiped"({ nats, steady, chance }) {
+    if ((await steady.metrics())["evergrant_leading"] !== 1) return false;
+    await lasting(chance.between(0, 500));
+    const wiped = systemClock.now().mono;
     await nats.wipe();
+    await steady.until((line) => line["msg"] === "bundle published", wiped);
     return true;
   },
   async "redis-server killed"({ redis, chance }) {

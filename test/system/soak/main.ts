@@ -86,7 +86,9 @@ async function soak(): Promise<boolean> {
 
   const terms = new Set<unknown>();
   const ends = now() + options.minutes * 60_000;
-  for (let next = now() + FAULT_EVERY_MS; next < ends; next += FAULT_EVERY_MS) {
+  // One that lasted longer than the pause is followed by a pause all the same.
+  const following = (next: number): number => Math.max(next + FAULT_EVERY_MS, now() + 2000);
+  for (let next = now() + FAULT_EVERY_MS; next < ends; next = following(next)) {
     await sample();
     await until(next);
     const name = chance.weighted(WEIGHTS);
@@ -194,6 +196,12 @@ const inMegabytes = (found: ReturnType<typeof flatness>) => ({
   flat: found.flat,
 });
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    for (const close of closers.reverse()) void close().catch(() => undefined);
+    process.exit(1); // the children end with this process
+  });
+}
 let passed = false;
 try {
   passed = await soak();

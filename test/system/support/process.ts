@@ -57,7 +57,7 @@ export function startProcess(options: SpawnOptions): LoggedProcess {
     createInterface({ input: stream }).on("line", (text) => {
       const line = { at: systemClock.now().mono, fields: parsed(text) ?? { text } };
       lines.push(line);
-      if (folder !== undefined) {
+      if (folder !== undefined && line.fields["answer"] === undefined) {
         appendFileSync(`${folder}/${options.name}-${pid}.log`, `${line.at.toFixed(0)} ${text}\n`);
       }
       for (const hear of [...waiting]) hear(line);

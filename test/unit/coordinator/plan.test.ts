@@ -5,6 +5,7 @@ import {
   floorApplies,
   hashUnit,
   JITTER_SHARE,
+  mostCalls,
   type RetryFacts,
   renewAfter,
   retryDelay,
@@ -146,7 +147,7 @@ describe("I11: the earliest next call", () => {
         const calls: number[] = [];
         let now = 0;
         for (const gap of gaps) {
-          now = Math.max(now + gap, earliestCall(calls.slice(-40).map(monoMs)));
+          now = Math.max(now + gap, earliestCall(calls.slice(-40).map(monoMs), 40));
           calls.push(now);
         }
         calls.forEach((at, i) => {
@@ -159,8 +160,19 @@ describe("I11: the earliest next call", () => {
     );
   });
 
+  test("the bound is flat for every lifetime of 40 s or more, and twice the plan below", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 40_000, max: 1e9 }), (lifetime) => {
+        expect(mostCalls(durationMs(lifetime), 0.75)).toBe(40);
+      }),
+    );
+    expect(mostCalls(undefined, 0.75)).toBe(40);
+    expect(mostCalls(durationMs(20_000), 0.75)).toBe(80);
+    expect(mostCalls(durationMs(1), 0.75)).toBe(400);
+  });
+
   test("nothing holds up the first call", () => {
-    expect(earliestCall([])).toBe(Number.NEGATIVE_INFINITY);
+    expect(earliestCall([], 40)).toBe(Number.NEGATIVE_INFINITY);
   });
 });
 

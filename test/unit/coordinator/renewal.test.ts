@@ -32,6 +32,13 @@ describe("scheduled renewals", () => {
     expect(rig.calls).toHaveLength(6);
   });
 
+  test("I4: lifetimes of 20 s are renewed for an hour without a gap: the bound on calls leaves the plan alone", () => {
+    const rig = new CoreRig({ issue: () => 20_000, settings: { ratio: 0.4 } }).start();
+    rig.run(HOUR);
+    expect(rig.calls.length).toBeGreaterThan(440);
+    expect(Math.max(...gaps(rig.calls))).toBeLessThanOrEqual(8000);
+  });
+
   test("without a queue the watchdog renews, at most its grace late", () => {
     const rig = new CoreRig({ queue: false }).start();
     rig.run(4 * HOUR);
