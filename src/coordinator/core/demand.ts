@@ -38,9 +38,13 @@ export function onAgentRunway(
   agent: string,
   provider: string,
   runway: DurationMs,
+  generation: number,
 ): void {
   const { providers, settings } = turn.core;
   const run = providers.get(provider);
+  // What it measures must be what is held now: a newer credential may be committed and on its way.
+  if (generation < (recordOf(turn.core.writer.truth, provider)?.credential?.generation ?? 0))
+    return;
   if (run?.expires === undefined || run.lifetime === undefined) return;
   const end = plus(turn.now.mono, runway);
   if (between(end, run.expires) <= SKEW_WARNING) return;

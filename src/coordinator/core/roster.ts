@@ -200,7 +200,7 @@ export function onReport(turn: Turn, report: Report): void {
       if (lags(core, agent)) push(turn, [agent.agent]);
       else {
         for (const [provider, left] of Object.entries(report.runwayMs)) {
-          onAgentRunway(turn, report.agent, provider, durationMs(left));
+          onAgentRunway(turn, report.agent, provider, durationMs(left), version.generation);
         }
       }
       return;
