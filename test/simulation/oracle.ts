@@ -166,7 +166,9 @@ export class Oracle {
   /** Lost again before the first loss was over: two that know nothing of each other, in one second. */
   #wipedTwice(): boolean {
     const long = this.world.timeline.now - 3 * this.world.profile.timing.leaseTtl;
-    return this.#wipes.filter((at) => at > long).length > 1;
+    // A term is a second: one that was taken within it, and lost with its store, is taken again.
+    const lately = this.#wipes.some((at) => at > this.world.timeline.now - 3000);
+    return lately || this.#wipes.filter((at) => at > long).length > 1;
   }
 
   // Agents.
