@@ -10,8 +10,8 @@ import { FS_SHELL, startHdfs, type TestHdfs } from "./support/hdfs.ts";
 import { startRealm, type TestRealm } from "./support/kdc.ts";
 import { HADOOP_TIMING, tokenAgent, watchForEmptiness } from "./support/token-agent.ts";
 
-const RENEW_MS = 15_000;
-const MAX_MS = 45_000;
+const RENEW_MS = 20_000;
+const MAX_MS = 60_000;
 
 let nats: TestServer;
 let redis: TestServer;
