@@ -151,6 +151,7 @@ export class IssuerOracle {
   onCall(call: SimCall): void {
     const { world } = this.#oracle;
     const { now } = world.timeline;
+    if (this.#oracle.lostAnew()) return;
     for (const other of world.issuerOf(call.provider).calls) {
       if (other === call || other.told || now >= other.endsAt) continue;
       // Paused in between, or gone: the design counts these as recoveries.

@@ -137,7 +137,7 @@ export class Oracle {
     this.#state = state;
     if (before !== undefined) {
       const back = state.term < before.term || state.generation < before.generation;
-      if (back && !this.#wipedTwice())
+      if (back && !this.lostAnew())
         this.violated("I5", `the state went back: ${before.term} to ${state.term}`);
     }
     this.#issuers.onState(state, before);
@@ -149,7 +149,7 @@ export class Oracle {
     const holder = this.#holderOfTerm.get(term);
     this.#holderOfTerm.set(term, by);
     // As long as the stores survive, or clocks are sane.
-    const excused = this.wiped && (this.jumped > 0 || this.#wipedTwice());
+    const excused = this.wiped && (this.jumped > 0 || this.lostAnew());
     if (holder !== undefined && holder !== by && !excused) {
       this.violated("I5", `${holder} and ${by} have both published under term ${term}`);
     }
@@ -164,7 +164,7 @@ export class Oracle {
   }
 
   /** Lost again before the first loss was over: two that know nothing of each other, in one second. */
-  #wipedTwice(): boolean {
+  lostAnew(): boolean {
     const long = this.world.timeline.now - 3 * this.world.profile.timing.leaseTtl;
     // A term is a second: one that was taken within it, and lost with its store, is taken again.
     const lately = this.#wipes.some((at) => at > this.world.timeline.now - 3000);
