@@ -1,7 +1,8 @@
 /** S12: coordinators that come back: to what they left, to nothing, and to agents that know more than they. */
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../src/runtime/system-clock.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { startAgents } from "./support/agents-process.ts";
@@ -44,12 +45,7 @@ describe("S12: a coordinator comes back", () => {
     await holder.kill();
     await Promise.all([nats.wipe(), redis.wipe()]);
     // Whoever would need the token now fails: it is another job's.
-    const path = join(rig.dir, "join.json");
-    const join1 = JSON.parse(await readFile(path, "utf8")) as { token: string };
-    await writeFile(
-      path,
-      JSON.stringify({ ...join1, token: `${join1.token.slice(0, -8)}AAAAAAAA` }),
-    );
+    const path = await spoilToken(rig.dir);
     const since = now();
     const again = await rig.coordinator("a");
     const { fields: after } = await again.leads();
@@ -99,4 +95,54 @@ describe("S12: a coordinator comes back", () => {
       Array.from({ length: AGENTS }, () => [0, 0]),
     );
   });
+
+  it("S12.4 with another configuration of its provider: it obtains anew, once", async () => {
+    const { rig, holder, agents } = await startLonelyScene({ nats, redis });
+    await holder.kill();
+    const again = await rig.coordinator("a", { provider: { durationSec: 1800 } });
+    const obtained = await again.until(says("credential obtained"));
+    expect(obtained.fields).toMatchObject({ reason: "config", generation: 2 });
+    await again.until(published(2));
+    expect(rig.sts.counters.issued.map((issued) => issued.requestedDurationSec)).toEqual([
+      3600, 1800,
+    ]);
+    await expectUnharmed(rig, agents, {
+      ...kept,
+      issuer: 2,
+      counts: { calls: 2, obtained: 2, failures: 0, recoveries: 0 },
+      generation: 2,
+      terms: 2,
+    });
+  });
+
+  it("S12.5 agents that are killed come back by their state folders, without a token or an issuer call", async () => {
+    const { rig, agents } = await startLonelyScene({
+      nats,
+      redis,
+      agents: { stateDir: `${tmpdir()}/evergrant-agents-${process.pid}` },
+    });
+    onTestFinished(() =>
+      rm(`${tmpdir()}/evergrant-agents-${process.pid}`, { recursive: true, force: true }),
+    );
+    expect(Object.values((await rig.state())?.tokenUses ?? {})).toEqual([AGENTS]);
+    await agents.kill();
+    const path = await spoilToken(rig.dir);
+    const again = startAgents(path, {
+      count: AGENTS,
+      timings: AGENT_TIMINGS,
+      stateDir: `${tmpdir()}/evergrant-agents-${process.pid}`,
+    });
+    onTestFinished(() => again.kill());
+    await again.untilGeneration(1);
+    expect(again.count((line) => line["code"] === "JOIN_TOKEN_INVALID")).toBe(0);
+    await expectUnharmed(rig, again, { ...kept, terms: 1 });
+  });
 });
+
+/** Makes the agents' join token another job's, and says where the file is. */
+async function spoilToken(dir: string): Promise<string> {
+  const path = join(dir, "join.json");
+  const file = JSON.parse(await readFile(path, "utf8")) as { token: string };
+  await writeFile(path, JSON.stringify({ ...file, token: `${file.token.slice(0, -8)}AAAAAAAA` }));
+  return path;
+}

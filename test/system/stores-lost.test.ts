@@ -172,4 +172,31 @@ describe("S8: both stores are lost", () => {
     await leadsAgain(rig);
     await expectUnharmed(rig, agents, { ...kept, terms: 3 });
   });
+
+  it("S8.2 both killed through a planned renewal: it is made up for as soon as they are back", async () => {
+    const { rig, holder, agents } = await startLonelyScene({
+      nats,
+      redis,
+      lifetimeMs: 20_000,
+      ratio: 0.35,
+    });
+    const away = now();
+    await Promise.all([nats.kill(), redis.kill()]);
+    await holder.until(putDown, away);
+    // The plan comes after 7 s: it passes while nobody may act on it.
+    await lasting(8000 - (now() - away));
+    expect(rig.sts.count()).toBe(1);
+    await Promise.all([nats.restart(), redis.restart()]);
+    const back = now();
+    const out = await holder.until(published(2), back);
+    expect(out.at - back).toBeLessThan(8000);
+    await expectUnharmed(rig, agents, {
+      ...kept,
+      issuer: 2,
+      counts: { calls: 2, obtained: 2, failures: 0, recoveries: 0 },
+      generation: 2,
+      runwayAboveMs: 500,
+      terms: 2,
+    });
+  });
 });

@@ -70,6 +70,8 @@ export interface RigOptions {
 export interface CoordinatorOptions {
   readonly standby?: boolean;
   readonly env?: Readonly<Record<string, string>>;
+  /** Other options of its provider: another configuration. */
+  readonly provider?: Readonly<Record<string, unknown>>;
 }
 
 export interface CoordinatorProcess extends LoggedProcess {
@@ -186,6 +188,7 @@ export async function buildRig(options: RigOptions, cleanup: Cleanup): Promise<S
               durationSec: 3600,
               endpoint: `http://127.0.0.1:${stsProxy.port}`,
               callTimeoutSec: options.callTimeoutSec ?? CALL_TIMEOUT_MS / 1000,
+              ...given.provider,
             },
           ],
         }),
