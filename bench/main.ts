@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 const FULL: Readonly<Record<string, readonly string[]>> = {
   scale: ["--agents", "1,10,100,1000,10000"],
   "fan-out": ["--agents", "1000"],
-  lateness: ["--queues", "1000", "--plans", "10", "--spread-sec", "60"],
+  lateness: ["--queues", "1000", "--plans", "10", "--spread-sec", "30"],
   endpoint: ["--seconds", "10", "--rounds", "5"],
   "cold-start": ["--rounds", "20"],
 };

@@ -69,7 +69,7 @@ async function ours(): Promise<number[]> {
   const { raised, all } = collector();
   const began = now();
   // Planning takes a while of its own: due times begin after it.
-  const start = began + LEAD + QUEUES * 20;
+  const start = began + LEAD + QUEUES * 100;
   for (const [q, queue] of queues.entries()) {
     const plan = Array.from({ length: PLANS }, (_, p) => {
       const at = start + offset(p * QUEUES + q);

@@ -140,8 +140,11 @@ async function measure(agents: number): Promise<void> {
 }
 
 try {
-  for (const agents of values.agents.split(",").map(Number)) await measure(agents);
+  for (const agents of values.agents.split(",").map(Number)) {
+    await measure(agents);
+    // After each size: a larger one may not fit on the machine.
+    report("scale", rows, values.report);
+  }
 } finally {
   await stand.stop();
 }
-report("scale", rows, values.report);

@@ -31,6 +31,10 @@ export async function startStand(): Promise<Stand> {
     random: systemRandom,
     users: [{ user: "bench", password: new Secret("bench") }],
   });
+  // Stopped from outside: the private servers end with it.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => void servers.stop().finally(() => process.exit(1)));
+  }
   const login = "user: bench, password: bench";
   return {
     dir,
