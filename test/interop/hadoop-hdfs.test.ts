@@ -140,23 +140,3 @@ describe("the KDC", () => {
     await coordinator.end();
   });
 });
-
-describe("the NameNode", () => {
-  test("killed and restarted, still knows the token, which is renewed in place without a gap", async () => {
-    const [nameNode] = hdfs.nameNodes;
-    const rig = await job();
-    const coordinator = await rig.coordinator();
-    await coordinator.ready();
-    const agent = await tokenAgent(coordinator.joinFile);
-    const gap = watchForEmptiness(agent);
-    const before = agent.identifiers();
-    await nameNode?.kill();
-    await nameNode?.start();
-    await agent.rewritten(2);
-    expect(gap.stop()).toBe(0);
-    expect(agent.identifiers()).toEqual(before);
-    const list = await hdfs.withTokens(agent.tokenFile, FS_SHELL, "-ls", "/");
-    expect(list, list.stderr).toMatchObject({ status: 0 });
-    await coordinator.end();
-  });
-});
