@@ -4,7 +4,10 @@
  *
  *     npm run bench -- endpoint --seconds 10 --connections 32
  */
+import { mkdtempSync, rmSync } from "node:fs";
 import { Agent, get } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { systemClock } from "../../src/runtime/system-clock.ts";
 import { type Child, cpuBetween, startChild, type Usage } from "../support/child.ts";
@@ -83,12 +86,13 @@ async function load(server: Child, place: Place): Promise<Load> {
   };
 }
 
+const dir = mkdtempSync(join(tmpdir(), "evergrant-bench-endpoint-"));
 const [ours, bare] = [0, 1].map(() => startChild(new URL("./server.ts", import.meta.url))) as [
   Child,
   Child,
 ];
 try {
-  const place = await ours.ask<Place>({ kind: "evergrant" } satisfies ServerQuestion);
+  const place = await ours.ask<Place>({ kind: "evergrant", dir } satisfies ServerQuestion);
   const one = new Agent({ keepAlive: false });
   const { body, headers } = await ask(place, one);
   const {
@@ -123,4 +127,5 @@ try {
   );
 } finally {
   await Promise.all([ours.stop(), bare.stop()]);
+  rmSync(dir, { recursive: true, force: true });
 }

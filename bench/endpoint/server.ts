@@ -1,9 +1,6 @@
 /** The container endpoint with one credential, or a bare server that answers with the same bytes, in a process of its own. */
-import { mkdtempSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { AWS_SESSION } from "../../src/protocol/credential.ts";
 import { Secret } from "../../src/protocol/secret.ts";
 import { durationMs, epochMs, later, seconds } from "../../src/protocol/time.ts";
@@ -12,7 +9,7 @@ import { loadReceiverFactory } from "../../src/worker-agent/receivers/load-recei
 import { answer, usage } from "../support/child.ts";
 
 export type ServerQuestion =
-  | { readonly kind: "evergrant" }
+  | { readonly kind: "evergrant" /** For its files. */; readonly dir: string }
   | { readonly kind: "bare"; readonly headers: Record<string, string>; readonly body: string }
   | { readonly kind: "usage" };
 
@@ -28,7 +25,7 @@ answer(async (question: ServerQuestion) => {
     const { port } = server.address() as AddressInfo;
     return { url: `http://127.0.0.1:${port}/` };
   }
-  const dir = mkdtempSync(join(tmpdir(), "evergrant-bench-endpoint-"));
+  const { dir } = question;
   const factory = await loadReceiverFactory("aws-container", dir);
   const receiver = factory.create(factory.options.parse({ tokenIn: "environment" }), {
     ...{ tenant: "default", job: "bench", agent: "a1", provider: "lake" },
