@@ -198,7 +198,8 @@ export class IssuerOracle {
       oracle.violated("PLAN", `${name}: a jitter of ${jitter} ms of ${life}`);
     }
     const same = before?.credential?.generation === credential.generation;
-    if (same && (before?.renewAt !== renewAt || before.jitter !== jitter)) {
+    const moved = before?.renewAt !== renewAt || before?.jitter !== jitter;
+    if (same && moved && !oracle.lostAnew()) {
       oracle.violated("PLAN", `${name}: the plan of generation ${credential.generation} moved`);
     }
     if (!same) this.#punctual(name, record);
