@@ -8,6 +8,7 @@ import type { Chance } from "../../simulation/chance.ts";
 import type { TestServer } from "../../support/server-processes.ts";
 import type { CoordinatorProcess, SystemRig } from "../support/system-rig.ts";
 import type { TcpProxy } from "../support/tcp-proxy.ts";
+import type { Books } from "./books.ts";
 
 export interface Ground {
   readonly rig: SystemRig;
@@ -20,6 +21,7 @@ export interface Ground {
   readonly steady: CoordinatorProcess;
   /** Starts the mortal one again. */
   restart(): Promise<void>;
+  readonly books: Books;
 }
 
 /** True when the fault has met something. */
@@ -89,14 +91,11 @@ export const FAULTS = {
     nats.thaw();
     return true;
   },
-  // Under a holder that is well: it is the one who remembers. Without one the job begins anew, by
-  // design, and its counts with it (S12.2).
-  async "nats-server wiped"({ nats, steady, chance }) {
-    if ((await steady.metrics())["evergrant_leading"] !== 1) return false;
-    await lasting(chance.between(0, 500));
-    const wiped = systemClock.now().mono;
+  // The holder may remember, or may be fenced before it is back: then the job begins anew, by design.
+  async "nats-server wiped"({ nats, books }) {
+    await books.beforeLoss();
     await nats.wipe();
-    await steady.until((line) => line["msg"] === "bundle published", wiped);
+    await books.afterLoss();
     return true;
   },
   async "redis-server killed"({ redis, chance }) {

@@ -11,6 +11,7 @@ import { endServers, startNats, startRedis } from "../../support/server-processe
 import type { CoordinatorProcess } from "../support/system-rig.ts";
 import { AGENT_TIMINGS, buildRig, TIMING } from "../support/system-rig.ts";
 import { soakOptions } from "./arguments.ts";
+import { openBooks } from "./books.ts";
 import { FAULTS, type FaultName, WEIGHTS } from "./faults.ts";
 import { flatness, type Sample } from "./flatness.ts";
 
@@ -85,6 +86,7 @@ async function soak(): Promise<boolean> {
   };
 
   const terms = new Set<unknown>();
+  const books = openBooks(rig);
   const ends = now() + options.minutes * 60_000;
   // One that lasted longer than the pause is followed by a pause all the same.
   const following = (next: number): number => Math.max(next + FAULT_EVERY_MS, now() + 2000);
@@ -99,6 +101,7 @@ async function soak(): Promise<boolean> {
       redis,
       chance,
       steady,
+      books,
       mortal: () => mortal,
       async restart() {
         noteTerms(mortal, terms);
@@ -117,12 +120,11 @@ async function soak(): Promise<boolean> {
   await until(now() + SETTLE_MS);
   noteTerms(mortal, terms);
   noteTerms(steady, terms);
-  // Between two rotations: nothing is under way.
-  const idle = await quiet(rig);
+  const { counts, state, begunAnew } = await books.close();
   const { agents: reports } = await agents.report();
   const sum = (pick: (report: (typeof reports)[number]) => number): number =>
     reports.reduce((total, report) => total + pick(report), 0);
-  const { counts, generation } = idle;
+  const { generation } = state;
   const issuer = rig.sts.count();
   const flat = {
     agentsHeapMB: inMegabytes(flatness(usage.agentsHeap, 8e6)),
@@ -137,11 +139,12 @@ async function soak(): Promise<boolean> {
     "no agent went back (I1)": sum((r) => r.regressions) === 0,
     "every agent holds the last generation": reports.every((r) => r.generation === generation),
     "calls = generations + failures + recoveries (I3)":
-      counts.calls === generation + counts.failures + counts.recoveries,
+      counts.calls === counts.obtained + counts.failures + counts.recoveries,
     "a call that STS has not seen is one whose coordinator or connection died":
-      lost >= 0 && lost <= counts.recoveries + counts.failures,
+      // A call between the last look and the loss of a state is in no book.
+      lost >= -begunAnew && lost <= counts.recoveries + counts.failures,
     "every planned rotation came":
-      generation >= Math.floor((options.minutes * 60_000) / LIFETIME_MS),
+      counts.obtained >= Math.floor((options.minutes * 60_000) / LIFETIME_MS),
     "memory is flat": flat.agentsHeapMB.flat && flat.coordinatorHeapMB.flat,
     "handles are flat": flat.agentsHandles.flat && flat.coordinatorHandles.flat,
   };
@@ -153,7 +156,8 @@ async function soak(): Promise<boolean> {
       minutes: options.minutes,
       seed: options.seed,
       agents: options.agents,
-      generations: generation,
+      generations: counts.obtained,
+      begunAnew,
       terms: terms.size,
       issuerCalls: issuer,
       counts,
@@ -165,22 +169,6 @@ async function soak(): Promise<boolean> {
     }),
   );
   return good;
-}
-
-/** The state once no call is under way. */
-async function quiet(rig: Awaited<ReturnType<typeof buildRig>>) {
-  for (;;) {
-    const state = await rig.state();
-    const record = state?.providers["lake"];
-    const calls = rig.sts.count();
-    if (state !== undefined && record !== undefined && record.intent === undefined) {
-      await until(now() + 300); // the agents take what is out
-      if (rig.sts.count() === calls && (await rig.state())?.generation === state.generation) {
-        return { counts: record.counts, generation: state.generation };
-      }
-    }
-    await until(now() + 200);
-  }
 }
 
 function noteTerms(coordinator: CoordinatorProcess, terms: Set<unknown>): void {
