@@ -47,7 +47,7 @@ async function badNetwork(
 const met = ({ books }: TcpProxy): number =>
   books.cut + books.refused + books.heldBytes + books.delayedChunks;
 
-/** STS misbehaves for a while. Met when a call came in that time. */
+/** STS misbehaves until a call has met it, and a while longer, but for 6 s at most. */
 async function issuerFault(
   { rig, chance }: Ground,
   knobs: Readonly<Record<string, unknown>>,
@@ -55,7 +55,9 @@ async function issuerFault(
   const before = rig.sts.count();
   const usual = { ...rig.sts.knobs };
   Object.assign(rig.sts.knobs, knobs);
-  await lasting(chance.between(1000, 3000));
+  const began = systemClock.now().mono;
+  while (rig.sts.count() === before && systemClock.now().mono - began < 6000) await lasting(50);
+  await lasting(chance.between(300, 2000));
   Object.assign(rig.sts.knobs, usual);
   return rig.sts.count() > before;
 }

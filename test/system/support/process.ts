@@ -5,9 +5,9 @@ import { createInterface } from "node:readline";
 import { systemClock } from "../../../src/runtime/system-clock.ts";
 
 export interface Line {
-  // What is no JSON comes as `{ text }`.
   /** Of this process's monotonic clock, when the line arrived. */
   readonly at: number;
+  /** Of the JSON in it; `{ text }` for what is none. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
