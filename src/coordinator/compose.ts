@@ -1,15 +1,23 @@
 /** The composition root of a coordinator: the only file that knows all adapters. It decides nothing. */
 import { resolve } from "node:path";
+import { pause } from "../nats/bounded.ts";
 import type { Broker } from "../nats/connect.ts";
 import { connectNats } from "../nats/connect.ts";
-import { openBucket } from "../nats/nats-kv.ts";
+import { type BucketKind, type OpenBucket, openBucket } from "../nats/nats-kv.ts";
 import { toBase64Url } from "../protocol/encoding.ts";
-import type { EvergrantError } from "../protocol/errors.ts";
+import { EvergrantError } from "../protocol/errors.ts";
 import { currentSet, newGroupKid, publicPart } from "../protocol/keys.ts";
 import type { JobId } from "../protocol/names.ts";
 import type { Done } from "../protocol/outcome.ts";
 import { jobKey } from "../protocol/subjects.ts";
-import { type Clock, type DurationMs, durationMs, type Random } from "../protocol/time.ts";
+import {
+  between,
+  type Clock,
+  type DurationMs,
+  durationMs,
+  type Random,
+  seconds,
+} from "../protocol/time.ts";
 import type { Log } from "../runtime/log.ts";
 import { openBullQueue } from "./adapters/bullmq-queue/bull-queue.ts";
 import { inspectRedis } from "./adapters/bullmq-queue/inspect-redis.ts";
@@ -172,10 +180,25 @@ async function openPorts({
   const { config, clock, random, log } = options;
   const id: JobId = { tenant: config.tenant, job: config.job };
   const kv = stores.replicas === undefined ? {} : { replicas: stores.replicas };
+  const began = clock.now().mono;
+  // A server that has only just come up may be slow to answer, or still be electing a leader.
+  const openPatiently = async (kind: BucketKind): Promise<OpenBucket> => {
+    for (;;) {
+      try {
+        return await openBucket(broker, kind, kv);
+      } catch (thrown) {
+        const error = EvergrantError.from(thrown, "STORE_UNAVAILABLE", `opening ${kind}`);
+        const spent = between(began, clock.now().mono);
+        if (error.code !== "STORE_UNAVAILABLE" || spent >= options.startTimeout) throw error;
+        log("warn", "waiting for JetStream", { bucket: kind, error: error.message });
+        await pause(clock, seconds(1));
+      }
+    }
+  };
   const [lease, state, bundle] = await Promise.all([
-    openBucket(broker, "lease", kv),
-    openBucket(broker, "state", kv),
-    openBucket(broker, "bundle", kv),
+    openPatiently("lease"),
+    openPatiently("state"),
+    openPatiently("bundle"),
   ]);
   const redis = redisEndpoint(stores.redis);
   // Redis may be away at the start: renewals then run on the local watchdog, and it is said.

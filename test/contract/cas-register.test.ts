@@ -42,8 +42,10 @@ for (const kind of KINDS) {
         turn += 1;
         const broker = brokers[turn % brokers.length];
         if (broker === undefined) throw new Error("unreachable");
+        // Patient at first, while the machine is busy starting; then quick to give up on a frozen server.
+        await openBucket(broker, kind, { requestTimeout: durationMs(30_000) });
         return natsRegister(
-          await openBucket(broker, kind, { requestTimeout: durationMs(1000) }),
+          await openBucket(broker, kind, { requestTimeout: durationMs(2500) }),
           key,
         );
       },
