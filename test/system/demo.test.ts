@@ -53,7 +53,7 @@ describe("evergrant demo", () => {
     const demos = ["one", "two"].map((name) =>
       evergrant(
         [
-          ...["demo", "--duration", "25s", "--lifetime", "8s"],
+          ...["demo", "--duration", "32s", "--lifetime", "12s"],
           ...["--report", `${name}.json`, "--run-dir", `run ${name}`],
         ],
         { cwd: dir },
