@@ -1,79 +1,111 @@
 /**
- * The job's counts over the whole soak. They are part of the state, and so are lost with it when
- * nobody who remembers it comes back in time: what was counted before is carried on here.
+ * The job's counts over the whole soak, beside those of the issuer. They are part of the state: when
+ * NATS is wiped, whoever comes first writes what it remembers, which may be less, or begins anew. So
+ * they are taken up to each loss and from each recovery on, in moments when no call is under way.
  */
-import type { CallCounts, JobState } from "../../../src/coordinator/core/job-state.ts";
-import { NO_CALLS } from "../../../src/coordinator/core/job-state.ts";
+import {
+  type CallCounts,
+  type JobState,
+  NO_CALLS,
+} from "../../../src/coordinator/core/job-state.ts";
 import { durationMs } from "../../../src/protocol/time.ts";
 import { systemClock } from "../../../src/runtime/system-clock.ts";
 import type { SystemRig } from "../support/system-rig.ts";
 
 export interface Books {
-  /** Waits until no call is under way, and notes what is counted. */
   beforeLoss(): Promise<void>;
-  /** Waits until there is a state again, and notes whether it is the one that was. */
   afterLoss(): Promise<void>;
-  /** Once no call is under way: all that was counted, and the state that stands. */
-  close(): Promise<{
-    readonly counts: CallCounts;
-    readonly state: JobState;
-    /** How often the job had to begin anew. */
-    readonly begunAnew: number;
-  }>;
+  close(): Promise<Closing>;
+}
+
+export interface Closing {
+  readonly state: JobState;
+  /** All but what happened while a state was lost. */
+  readonly counts: CallCounts;
+  /** Calls that the issuer has seen in the same time. */
+  readonly issuer: number;
+  /** And those that it has seen between a loss and the recovery from it. */
+  readonly issuerDuringLoss: number;
+  /** Losses after which less was remembered than before. */
+  readonly forgotten: number;
+}
+
+interface Page {
+  readonly state: JobState;
+  readonly counts: CallCounts;
+  readonly issuer: number;
 }
 
 const pause = (ms: number): Promise<void> =>
   new Promise((resolve) => void systemClock.timer(durationMs(ms), resolve));
 
 export function openBooks(rig: SystemRig): Books {
-  let carried = NO_CALLS;
-  let before: JobState | undefined;
-  let begunAnew = 0;
+  let total = NO_CALLS;
+  let issuer = 0;
+  let issuerDuringLoss = 0;
+  let forgotten = 0;
+  /** Where the present stretch began. */
+  let from: Pick<Page, "counts" | "issuer"> = { counts: NO_CALLS, issuer: 0 };
+  let lost: Page | undefined;
 
-  /** Between two rotations. */
-  async function quiet(): Promise<JobState> {
+  /** A moment between two calls, seen the same twice. */
+  async function quiet(): Promise<Page> {
     for (;;) {
-      const state = await readState(rig);
-      const intent = state?.providers["lake"]?.intent;
-      const credential = state?.providers["lake"]?.credential;
-      if (state !== undefined && credential !== undefined && intent === undefined) return state;
+      const before = await idleState(rig);
+      const calls = rig.sts.count();
+      const after = before === undefined ? undefined : await idleState(rig);
+      if (before !== undefined && after?.writeNonce === before.writeNonce) {
+        if (rig.sts.count() === calls) {
+          return { state: before, counts: countsOf(before), issuer: calls };
+        }
+      }
       await pause(100);
     }
   }
 
+  async function closeStretch(): Promise<Page> {
+    const page = await quiet();
+    total = combine(total, page.counts, (a, b) => a + b);
+    total = combine(total, from.counts, (a, b) => a - b);
+    issuer += page.issuer - from.issuer;
+    return page;
+  }
+
   return {
     async beforeLoss() {
-      before = await quiet();
+      lost = await closeStretch();
     },
     async afterLoss() {
-      const after = await quiet();
-      if (before === undefined || countsOf(after).calls >= countsOf(before).calls) return;
-      carried = add(carried, countsOf(before));
-      begunAnew += 1;
+      const page = await quiet();
+      issuerDuringLoss += page.issuer - (lost?.issuer ?? page.issuer);
+      if (page.counts.calls < (lost?.counts.calls ?? 0)) forgotten += 1;
+      from = page;
     },
     async close() {
-      for (;;) {
-        const state = await quiet();
-        await pause(1000); // the agents take what is out
-        const again = await quiet();
-        if (countsOf(again).calls === countsOf(state).calls && again.term === state.term) {
-          return { counts: add(carried, countsOf(state)), state, begunAnew };
-        }
-      }
+      const { state } = await closeStretch();
+      await pause(1000); // the agents take what is out
+      return { state, counts: total, issuer, issuerDuringLoss, forgotten };
     },
   };
 }
 
-/** Undefined while the store is away. */
-const readState = (rig: SystemRig): Promise<JobState | undefined> =>
-  rig.state().catch(() => undefined);
+/** Undefined while the store is away, or a call may be under way. */
+async function idleState(rig: SystemRig): Promise<JobState | undefined> {
+  const state = await rig.state().catch(() => undefined);
+  const record = state?.providers["lake"];
+  return record?.credential === undefined || record.intent !== undefined ? undefined : state;
+}
 
 const countsOf = (state: JobState): CallCounts => state.providers["lake"]?.counts ?? NO_CALLS;
 
-const add = (a: CallCounts, b: CallCounts): CallCounts => ({
-  calls: a.calls + b.calls,
-  obtained: a.obtained + b.obtained,
-  failures: a.failures + b.failures,
-  recoveries: a.recoveries + b.recoveries,
-  requests: a.requests + b.requests,
+const combine = (
+  a: CallCounts,
+  b: CallCounts,
+  by: (a: number, b: number) => number,
+): CallCounts => ({
+  calls: by(a.calls, b.calls),
+  obtained: by(a.obtained, b.obtained),
+  failures: by(a.failures, b.failures),
+  recoveries: by(a.recoveries, b.recoveries),
+  requests: by(a.requests, b.requests),
 });

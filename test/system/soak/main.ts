@@ -120,12 +120,11 @@ async function soak(): Promise<boolean> {
   await until(now() + SETTLE_MS);
   noteTerms(mortal, terms);
   noteTerms(steady, terms);
-  const { counts, state, begunAnew } = await books.close();
+  const { counts, state, issuer, issuerDuringLoss, forgotten } = await books.close();
   const { agents: reports } = await agents.report();
   const sum = (pick: (report: (typeof reports)[number]) => number): number =>
     reports.reduce((total, report) => total + pick(report), 0);
   const { generation } = state;
-  const issuer = rig.sts.count();
   const flat = {
     agentsHeapMB: inMegabytes(flatness(usage.agentsHeap, 8e6)),
     agentsHandles: flatness(usage.agentsHandles, 5),
@@ -141,8 +140,8 @@ async function soak(): Promise<boolean> {
     "calls = generations + failures + recoveries (I3)":
       counts.calls === counts.obtained + counts.failures + counts.recoveries,
     "a call that STS has not seen is one whose coordinator or connection died":
-      // A call between the last look and the loss of a state is in no book.
-      lost >= -begunAnew && lost <= counts.recoveries + counts.failures,
+      lost >= 0 && lost <= counts.recoveries + counts.failures,
+    "a lost state costs two calls at most": issuerDuringLoss <= 2 * forgotten + lossesOf(faults),
     "every planned rotation came":
       counts.obtained >= Math.floor((options.minutes * 60_000) / LIFETIME_MS),
     "memory is flat": flat.agentsHeapMB.flat && flat.coordinatorHeapMB.flat,
@@ -157,9 +156,10 @@ async function soak(): Promise<boolean> {
       seed: options.seed,
       agents: options.agents,
       generations: counts.obtained,
-      begunAnew,
+      forgotten,
       terms: terms.size,
       issuerCalls: issuer,
+      issuerCallsDuringLoss: issuerDuringLoss,
       counts,
       gaps: sum((r) => r.gaps),
       lowestRunwayMs: Math.round(Math.min(...reports.map((r) => r.lowestRunwayMs))),
@@ -170,6 +170,10 @@ async function soak(): Promise<boolean> {
   );
   return good;
 }
+
+/** A rotation may happen to be due just then. */
+const lossesOf = (faults: Partial<Record<FaultName, { count: number }>>): number =>
+  faults["nats-server wiped"]?.count ?? 0;
 
 function noteTerms(coordinator: CoordinatorProcess, terms: Set<unknown>): void {
   for (const { fields } of coordinator.lines) {
