@@ -61,21 +61,13 @@ export function natsConfig(options: NatsConfigOptions): string {
 
 function userEntry({ user, password, permissions }: NatsUser): NatsSetting {
   if (permissions === undefined) return { user, password };
-  const { publish, subscribe, allowResponses } = permissions;
+  const { publish, subscribe } = permissions;
   return {
     user,
     password,
     permissions: {
       publish: subjects(publish.allow),
       subscribe: subjects(subscribe.allow),
-      ...(allowResponses === undefined
-        ? {}
-        : {
-            allow_responses: {
-              max: allowResponses.max,
-              expires: `${allowResponses.expiresSec}s`,
-            },
-          }),
     },
   };
 }

@@ -19,8 +19,6 @@ export type Role = "coordinator" | "agent" | "operator";
 export interface Permissions {
   readonly publish: { readonly allow: readonly string[] };
   readonly subscribe: { readonly allow: readonly string[] };
-  /** How many replies to a received request, and for how long, are allowed beyond `publish`. */
-  readonly allowResponses?: { readonly max: number; readonly expiresSec: number };
 }
 
 /**

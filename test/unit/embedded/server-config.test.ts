@@ -25,7 +25,6 @@ test("an empty list of subjects allows nothing, and a missing one everything", (
         permissions: {
           publish: { allow: [] },
           subscribe: { allow: ["x.>"] },
-          allowResponses: { max: 1, expiresSec: 60 },
         },
       },
     ],
@@ -40,7 +39,6 @@ test("an empty list of subjects allows nothing, and a missing one everything", (
         permissions: {
           publish: { deny: [">"] },
           subscribe: { allow: ["x.>"] },
-          allow_responses: { max: 1, expires: "60s" },
         },
       },
     ],
