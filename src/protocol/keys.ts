@@ -156,15 +156,13 @@ const prepared = new WeakMap<Uint8Array, KeyObject>();
  * HMAC-SHA256. node:crypto, since a JOSE library costs twenty times as much for each beat; and the
  * key is prepared once for each array, which makes the rest five times cheaper.
  */
-export function mac(key: Uint8Array, ...parts: readonly (string | Uint8Array)[]): Uint8Array {
+export function mac(key: Uint8Array, message: string): Buffer {
   let ready = prepared.get(key);
   if (ready === undefined) {
     ready = createSecretKey(key);
     prepared.set(key, ready);
   }
-  const hmac = createHmac("sha256", ready);
-  for (const part of parts) hmac.update(part);
-  return hmac.digest();
+  return createHmac("sha256", ready).update(message).digest();
 }
 
 const opened = new WeakMap<Uint8Array, Promise<CryptoKey>>();

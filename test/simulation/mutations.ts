@@ -198,8 +198,8 @@ export const MUTATIONS: readonly Mutation[] = [
   one(
     "term raise: a term is above every known one",
     `${core}/leadership.ts`,
-    "Math.max(leadership.knownTerm, wallSec) + 1",
-    "wallSec + 1",
+    "Math.max(leadership.knownTerm + 1, wallSec * TERMS_PER_SEC + own)",
+    "wallSec * TERMS_PER_SEC + own",
   ),
   one(
     "state fence: the first write under the own term",

@@ -15,6 +15,9 @@ import type { VirtualQueue } from "../support/virtual-queue.ts";
 import type { SimNode } from "./sim-node.ts";
 import type { World } from "./world.ts";
 
+/** By a coordinator that does not lead as well. */
+const ALWAYS_HEARD: ReadonlySet<LinkEvent["kind"]> = new Set(["connected", "disconnected"]);
+
 export const JOB = { tenant: "default", job: "etl" };
 
 export class SimCoordinator {
@@ -32,6 +35,7 @@ export class SimCoordinator {
   readonly #world: World;
   readonly #rightOffset: number;
   #starts = 0;
+  #attending = false;
 
   constructor(world: World, node: SimNode) {
     this.#world = world;
@@ -89,11 +93,16 @@ export class SimCoordinator {
         queue: this.#queuePort(queue),
         link: {
           listen: (emit) => {
+            this.#attending = false;
             this.emitLink = (event) => {
+              if (!this.#attending && !ALWAYS_HEARD.has(event.kind)) return;
               world.trace(node.name, "hears", event);
               emit(event);
             };
             world.nats.connect(node, (event) => this.emitLink?.(event));
+          },
+          attend: (on) => {
+            this.#attending = on;
           },
           answerRegister: (request, decision, done) =>
             node.io(() => {
@@ -243,6 +252,7 @@ export class SimCoordinator {
           due(attempt);
         });
       },
+      pause: () => queue.pause(),
       onReconnect: (back) => queue.onReconnect(() => node.after(0, back)),
       close: (done) => queue.close(done),
       obliterate: (done) => node.io(() => queue.obliterate(done)),

@@ -172,6 +172,11 @@ export class VirtualQueue implements RenewalQueue {
     this.look();
   }
 
+  pause(): void {
+    this.#due = undefined;
+    this.look();
+  }
+
   onReconnect(back: () => void): void {
     this.#back.push(back);
   }

@@ -41,7 +41,7 @@ export function call(turn: Turn, run: ProviderRun, nonce: string, reason: Reason
   while (run.calls.length > mostCalls(run.lifetime, core.settings.ratio)) run.calls.shift();
   run.callsForNext += 1;
   const op = newOp(core);
-  run.phase = { kind: "calling", op, nonce, reason };
+  run.phase = { kind: "calling", op, nonce, reason, askedAt: jobTime(turn) };
   audit(turn, "obtain-started", { provider: name, reason });
   turn.effects.push({
     kind: "obtain",
@@ -59,7 +59,7 @@ export function onObtained(turn: Turn, event: Extract<Event, { kind: "obtained" 
   const { core } = turn;
   const run = core.providers.get(event.provider);
   if (run?.phase.kind !== "calling" || run.phase.op !== event.op) return;
-  const { nonce, reason } = run.phase;
+  const { nonce, reason, askedAt } = run.phase;
   if (core.writer.truth !== undefined && event.requests > 0) {
     changeTruth(turn, (state) =>
       withRecord(state, run, (record) => ({
@@ -73,7 +73,7 @@ export function onObtained(turn: Turn, event: Extract<Event, { kind: "obtained" 
     return;
   }
   const current = recordOf(core.writer.truth, event.provider)?.credential;
-  const receipt = receiptOf(turn, run.settings, event.outcome.value, current);
+  const receipt = receiptOf(turn, run.settings, askedAt, event.outcome.value, current);
   if (!receipt.ok) {
     fail(turn, run, receipt.error);
     return;

@@ -161,6 +161,8 @@ export type Effect =
       readonly op: Op;
       readonly plan: readonly (Attempt & { readonly delay: DurationMs })[];
     }
+  /** Leadership has begun, or is put down: what queue, agents and operators say is for us, or for others. */
+  | { readonly kind: "attend"; readonly on: boolean }
   | {
       readonly kind: "answer-register";
       readonly request: number;

@@ -28,6 +28,7 @@ import {
 } from "./core.ts";
 import type { Event, Op, StoreReading } from "./effects.ts";
 import type { LeaseRecord } from "./lease-record.ts";
+import { hashUnit } from "./plan.ts";
 
 export interface HeldLease {
   revision: number;
@@ -105,6 +106,7 @@ export function fence(turn: Turn, why: string): void {
     log(turn, "warn", "leadership put down", { why, term: leadership.term });
     audit(turn, "coordinator-stops", { text: why });
   }
+  if (leadership.role === "leading") turn.effects.push({ kind: "attend", on: false });
   leadership.role = "seeking";
   leadership.held = undefined;
   leadership.leadingSince = undefined;
@@ -177,10 +179,18 @@ function readLease(turn: Turn): void {
   turn.effects.push({ kind: "read-lease", op });
 }
 
+/** A term is the second in which it was taken, times this, and a number of its holder's own. */
+export const TERMS_PER_SEC = 1024;
+
+/**
+ * Above every term that is known, and where none is (all stores were lost), above those of the past and
+ * another one than anybody else takes in this second.
+ */
 function take(turn: Turn): void {
   const { leadership, settings } = turn.core;
   const wallSec = Math.floor(jobTime(turn) / 1000);
-  const term = Math.max(leadership.knownTerm, wallSec) + 1;
+  const own = Math.floor(hashUnit("term", settings.holder) * TERMS_PER_SEC);
+  const term = Math.max(leadership.knownTerm + 1, wallSec * TERMS_PER_SEC + own);
   writeLease(turn, leadership.expected, {
     holder: settings.holder,
     term,

@@ -4,7 +4,7 @@
  */
 import type { Reason } from "../../protocol/control.ts";
 import type { EvergrantError } from "../../protocol/errors.ts";
-import { between, type DurationMs, durationMs, type MonoMs } from "../../protocol/time.ts";
+import { between, type DurationMs, durationMs, type EpochMs, type MonoMs } from "../../protocol/time.ts";
 import { ALWAYS, type Turn } from "./core.ts";
 import type { Op } from "./effects.ts";
 import { type JobState, NO_CALLS, type ProviderRecord } from "./job-state.ts";
@@ -19,7 +19,14 @@ export type Phase =
       readonly nonce: string;
       readonly reason: Reason;
     }
-  | { readonly kind: "calling"; readonly op: Op; readonly nonce: string; readonly reason: Reason }
+  | {
+      readonly kind: "calling";
+      readonly op: Op;
+      readonly nonce: string;
+      readonly reason: Reason;
+      /** On the coordinator's clock. */
+      readonly askedAt: EpochMs;
+    }
   | {
       readonly kind: "obtained";
       readonly nonce: string;

@@ -56,15 +56,20 @@ export function renewAtOf(
 /** Of HTTP's `Date` header. */
 const DATE_RESOLUTION = durationMs(1000);
 
-/** Fails with ISSUER_EXPIRY_MISSING, ISSUER_EXPIRY_PAST or ISSUER_ANSWER_UNUSABLE. */
+/**
+ * @param askedAt when the call began, on the coordinator's clock
+ * Fails with ISSUER_EXPIRY_MISSING, ISSUER_EXPIRY_PAST or ISSUER_ANSWER_UNUSABLE.
+ */
 export function receiptOf(
   turn: Turn,
   provider: ProviderSettings,
+  askedAt: EpochMs,
   facts: ObtainedFacts,
   current: Credential | undefined,
 ): Outcome<Receipt> {
   const ours = jobTime(turn);
-  const skew = skewOf(ours, facts.issuerTime);
+  const range = skewRange({ from: askedAt, to: ours }, facts.issuerTime);
+  const skew = range.worst;
   const issuerTime = later(ours, skew);
   const issuedAt = rounded(facts.issuedAt ?? issuerTime);
   const expiresAt =
@@ -80,7 +85,7 @@ export function receiptOf(
       ),
     );
   }
-  noteSkew(turn, provider, skew);
+  noteSkew(turn, provider, range.sure);
   const left = between(issuerTime, expiresAt);
   if (left <= 0) {
     return failure(
@@ -143,15 +148,23 @@ function unchanged(current: Credential, facts: ObtainedFacts, expiresAt: EpochMs
 }
 
 /**
- * The issuer's clock less ours. A `Date` header is rounded down to the second: where ours lies within
- * that second there is no skew to speak of, and elsewhere the issuer is taken to be at the end of it,
- * so that a life is never thought longer than it is (I2).
+ * The issuer's clock less ours: at least `sure` away from none, and at most `worst`. It stamped its answer at some moment of the call, and a `Date` header
+ * is rounded down to the second. After a quick call that allows for no skew there is none to speak of;
+ * else the issuer is taken to be as far ahead as it can be, so that a life is never thought longer
+ * than it is, however long the answer or this process was held up (I2).
  */
-function skewOf(ours: EpochMs, issuerTime: EpochMs | undefined): DurationMs {
-  if (issuerTime === undefined) return durationMs(0);
-  const gap = between(ours, issuerTime);
-  if (gap <= 0 && gap > -DATE_RESOLUTION) return durationMs(0);
-  return durationMs(Math.ceil(gap + DATE_RESOLUTION));
+function skewRange(
+  call: { readonly from: EpochMs; readonly to: EpochMs },
+  issuerTime: EpochMs | undefined,
+): { readonly sure: DurationMs; readonly worst: DurationMs } {
+  if (issuerTime === undefined) return { sure: durationMs(0), worst: durationMs(0) };
+  const least = between(call.to, issuerTime);
+  const most = between(call.from, issuerTime) + DATE_RESOLUTION;
+  const worst = durationMs(Math.ceil(most));
+  if (least > 0) return { sure: durationMs(Math.ceil(least)), worst };
+  if (most <= 0) return { sure: worst, worst };
+  const quick = between(call.from, call.to) <= DATE_RESOLUTION;
+  return { sure: durationMs(0), worst: quick ? durationMs(0) : worst };
 }
 
 function noteSkew(turn: Turn, provider: ProviderSettings, skew: DurationMs): void {

@@ -3,7 +3,7 @@
  * from their reports, so nothing of this is stored.
  */
 import { compareVersions, type Version } from "../../protocol/names.ts";
-import type { Report } from "../../protocol/report.ts";
+import type { ReceiverResult, Report } from "../../protocol/report.ts";
 import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
 import {
   ALWAYS,
@@ -20,7 +20,7 @@ import {
 } from "./core.ts";
 import { onAgentDemand, onAgentRunway } from "./demand.ts";
 import type { RegisterFacts } from "./effects.ts";
-import { isLeading, noteTerm } from "./leadership.ts";
+import { isLeading, noteTerm, TERMS_PER_SEC } from "./leadership.ts";
 import { currentSealed } from "./publisher.ts";
 
 export interface Agent {
@@ -52,7 +52,7 @@ export interface Roster {
 }
 
 /** Ten years: how far a former coordinator's clock may have been ahead. */
-const LIKELY_AHEAD_SEC = 10 * 365 * 86_400;
+const LIKELY_AHEAD = 10 * 365 * 86_400 * TERMS_PER_SEC;
 
 /** Lost agents are remembered for this long, so that operators see their names. */
 const FORGET_AFTER = seconds(3600);
@@ -100,12 +100,12 @@ export function admit(turn: Turn, body: RegisterFacts): void {
 
 /**
  * A term that an agent claims to have seen raises ours (all stores may have been lost), but only
- * within reason: terms begin at the wall clock's seconds, and an executor that lies must not be able
+ * within reason: terms follow the wall clock, and an executor that lies must not be able
  * to use up the numbers.
  */
 function noteClaimedTerm(turn: Turn, term: number): void {
-  const likely = Math.max(turn.core.leadership.term, jobTime(turn) / 1000);
-  if (term <= likely + LIKELY_AHEAD_SEC) noteTerm(turn, term);
+  const likely = Math.max(turn.core.leadership.term, (jobTime(turn) / 1000) * TERMS_PER_SEC);
+  if (term <= likely + LIKELY_AHEAD) noteTerm(turn, term);
   else countRefused(turn.core, "MESSAGE_MALFORMED");
 }
 
@@ -183,9 +183,7 @@ export function onReport(turn: Turn, report: Report): void {
   switch (report.type) {
     case "ack": {
       const failed = report.results.filter((r) => r.outcome === "failed");
-      agent.failing = Object.fromEntries(
-        failed.map((r) => [`${r.kind}/${r.provider}`, r.code ?? "RECEIVER_FAILED"]),
-      );
+      agent.failing = failingOf(failed);
       if (failed.length === 0) applied(turn, key, agent, version);
       return;
     }
@@ -210,6 +208,16 @@ export function onReport(turn: Turn, report: Report): void {
       return;
   }
 }
+
+/** The same object for all who are well: one for each of ten thousand agents is memory for nothing. */
+const NONE: Readonly<Record<string, string>> = {};
+
+const failingOf = (failed: readonly ReceiverResult[]): Readonly<Record<string, string>> =>
+  failed.length === 0
+    ? NONE
+    : Object.fromEntries(
+        failed.map((r) => [`${r.kind}/${r.provider}`, r.code ?? "RECEIVER_FAILED"]),
+      );
 
 /** Of an earlier term it says nothing: where stores were lost, generations begin anew (I7). */
 function applied(turn: Turn, key: string, agent: Agent, { term, generation }: Version): void {

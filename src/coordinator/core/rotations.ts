@@ -83,8 +83,8 @@ export class Rotations {
         delivery.lastAck = turn.now.mono;
         continue;
       }
-      delivery.missing.delete(agent);
-      if (delivery.waiting.delete(agent)) {
+      if (delivery.missing.size > 0) delivery.missing.delete(agent);
+      if (delivery.waiting.size > 0 && delivery.waiting.delete(agent)) {
         delivery.applied += 1;
         delivery.lastAck = turn.now.mono;
         this.#settle(turn, delivery);

@@ -31,18 +31,18 @@ export const newSchedule = (): Schedule => ({
 
 function planned(turn: Turn): (Attempt & { delay: DurationMs })[] {
   const { core, now } = turn;
-  return [...core.providers.values()].flatMap((run) => {
-    if (run.next === undefined || !run.next.queued || run.phase.kind !== "idle") return [];
+  const plan: (Attempt & { delay: DurationMs })[] = [];
+  for (const run of core.providers.values()) {
+    if (run.next === undefined || !run.next.queued || run.phase.kind !== "idle") continue;
     const record = recordOf(core.writer.truth, run.settings.name);
-    return [
-      {
-        provider: run.settings.name,
-        generation: record?.credential?.generation ?? 0,
-        attempt: record?.attempt ?? 0,
-        delay: durationMs(Math.max(0, Math.ceil(between(now.mono, run.next.at)))),
-      },
-    ];
-  });
+    plan.push({
+      provider: run.settings.name,
+      generation: record?.credential?.generation ?? 0,
+      attempt: record?.attempt ?? 0,
+      delay: durationMs(Math.max(0, Math.ceil(between(now.mono, run.next.at)))),
+    });
+  }
+  return plan;
 }
 
 export function advanceSchedule(turn: Turn): void {

@@ -220,6 +220,7 @@ function takeOver(turn: Turn): void {
   if (writer.committed?.term !== leadership.term) return;
   leadership.role = "leading";
   leadership.leadingSince = now.mono;
+  turn.effects.push({ kind: "attend", on: true });
   core.schedule.ensured = "?";
   restartRoster(turn);
   dropUnconfigured(turn);

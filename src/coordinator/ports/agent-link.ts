@@ -33,8 +33,16 @@ export type LinkEvent =
 export type { RegisterDecision } from "../core/effects.ts";
 
 export interface AgentLink {
-  /** Subscribes. Events come until `close`; calling it twice is an error of the caller. */
+  /**
+   * Subscribes. Connections are told of until `close`; what agents and operators say only while it is
+   * attended to. Calling it twice is an error of the caller.
+   */
   listen(emit: (event: LinkEvent) => void): void;
+  /**
+   * Whether what agents and operators say is for this coordinator; at first it is not. A standby opens
+   * none of it: ten thousand acks are no work of its, and no secret of a join passes through it.
+   */
+  attend(on: boolean): void;
   answerRegister(request: RequestId, decision: RegisterDecision, done: Done<void>): void;
   answerCommand(request: RequestId, answer: AnswerEnvelope, done: Done<void>): void;
   /** Sends the sealed bundle once more to each of these agents. */

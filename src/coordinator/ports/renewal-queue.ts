@@ -20,8 +20,13 @@ export interface RenewalQueue {
     plan: readonly (PlannedAttempt & { readonly delay: DurationMs })[],
     done: Done<number>,
   ): void;
-  /** Calls `due` for each attempt that comes due, at least once, until closed. */
+  /** Calls `due` for each attempt that comes due, at least once, until paused or closed. */
   consume(due: (attempt: PlannedAttempt) => void): void;
+  /**
+   * Takes nothing more until the next `consume`: what comes due is another's to take. One that is just
+   * being taken may be lost; the next leader's `ensure` puts it back.
+   */
+  pause(): void;
   /** Calls back when a lost connection is there again. */
   onReconnect(back: () => void): void;
   /** Stops consuming. What is planned stays. */

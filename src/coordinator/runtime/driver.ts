@@ -64,7 +64,6 @@ export function startDriver(options: DriverOptions): Driver {
     fault: (fault) => options.finished({ fault }),
   });
   ports.link.listen(machine.emit);
-  ports.queue.consume((attempt) => machine.emit({ kind: "due", attempt }));
   ports.queue.onReconnect(() => machine.emit({ kind: "queue-back" }));
   machine.emit({ kind: "start" });
   return { emit: machine.emit, core: machine.state, stop: machine.stop };
@@ -126,6 +125,11 @@ function perform(
       ports.queue.ensure(effect.plan, (outcome) =>
         emit({ kind: "queue-ensured", op: effect.op, outcome }),
       );
+      return;
+    case "attend":
+      ports.link.attend(effect.on);
+      if (effect.on) ports.queue.consume((attempt) => emit({ kind: "due", attempt }));
+      else ports.queue.pause();
       return;
     case "answer-register":
       ports.link.answerRegister(effect.request, effect.decision, reportFailure(ports, "answering"));

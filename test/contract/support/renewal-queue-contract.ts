@@ -147,6 +147,22 @@ export function renewalQueueContract(name: string, start: () => Promise<QueueRig
       expect(countOf(seen, "a")).toBe(1);
     });
 
+    test("one who is paused takes nothing: it is left to who consumes, and to itself once it does again", async () => {
+      const [standby, leader] = [opened(), opened()];
+      const [notTaken, taken] = [collect(standby, rig.clock), collect(leader, rig.clock)];
+      standby.pause();
+      for (let round = 1; round <= 5; round += 1) {
+        await ensured(leader, [due(`p${round}`, 50)]);
+        await rig.until(() => taken.length === round);
+      }
+      expect(notTaken).toEqual([]);
+      leader.pause();
+      const again = collect(standby, rig.clock);
+      await ensured(standby, [due("after", 50)]);
+      await rig.until(() => again.length === 1);
+      expect(taken).toHaveLength(5);
+    });
+
     test("without putting back, what the store lost is never raised (negative control)", async () => {
       const queue = opened();
       const seen = collect(queue, rig.clock);

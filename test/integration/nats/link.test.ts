@@ -90,6 +90,7 @@ beforeAll(async () => {
     operators: [publicPart(job.operator)],
     onFault: (error) => faults.push(error),
   });
+  link.attend(true);
   link.listen((event) => {
     seen.push(event);
     wake?.();
@@ -274,6 +275,7 @@ describe("reports", () => {
     let told: (() => void) | undefined;
     const second = natsLink({ broker: successor.broker, id: job.id, keys, operators: [] });
     const ready = new Promise<void>((resolve) => {
+      second.attend(true);
       second.listen((event) => {
         heard.push(event);
         if (event.kind === "connected") resolve();

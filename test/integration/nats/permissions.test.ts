@@ -146,6 +146,7 @@ describe("what each role needs is allowed", () => {
         waiting.set(kind, (event) => resolve(event as Extract<LinkEvent, { kind: K }>)),
       );
     const connected = next("connected");
+    link.attend(true);
     link.listen((event) => {
       events.push(event);
       const resolve = waiting.get(event.kind);
@@ -474,6 +475,7 @@ describe("everything else is refused", () => {
       const listening = new Promise<void>((resolve) => {
         connected = resolve;
       });
+      link.attend(true);
       link.listen((event) => {
         if (event.kind === "connected") connected();
         if (event.kind === "refused") refused.push(event.code);

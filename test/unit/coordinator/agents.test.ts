@@ -136,11 +136,12 @@ describe("the roster", () => {
     const { term } = rig.status();
     rig.register("a", "a1", { highest: { term: term + 5, generation: 3 } });
     rig.run(1000);
-    expect(rig.status().term).toBe(term + 6);
+    const raised = rig.status().term;
+    expect(raised).toBeGreaterThan(term + 5);
     expect(rig.status().phase).toBe("leading");
     rig.register("b", "b1", { highest: { term: Number.MAX_SAFE_INTEGER, generation: 3 } });
     rig.run(1000);
-    expect(rig.status().term).toBe(term + 6);
+    expect(rig.status().term).toBe(raised);
     expect(rig.status().refused).toEqual({ MESSAGE_MALFORMED: 1 });
   });
 });

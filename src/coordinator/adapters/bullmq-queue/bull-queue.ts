@@ -104,6 +104,12 @@ class BullRenewalQueue implements RenewalQueue {
     this.#consumer.start();
   }
 
+  pause(): void {
+    const consumer = this.#consumer;
+    this.#consumer = undefined;
+    consumer?.stop(CLOSE_LIMIT_MS).catch(() => undefined);
+  }
+
   onReconnect(back: () => void): void {
     this.#reconnected.push(back);
   }

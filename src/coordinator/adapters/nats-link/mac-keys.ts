@@ -18,7 +18,8 @@ export function macKeys(keys: JobKeys, limit = AGENTS_KEPT) {
     },
     /** To be called once a report has proved genuine: forgers must not push out the others. */
     keep(agent: string, instance: string): void {
-      kept.set(idOf(agent, instance), this.of(agent, instance));
+      const id = idOf(agent, instance);
+      if (kept.get(id) === undefined) kept.set(id, this.of(agent, instance));
     },
   };
 }

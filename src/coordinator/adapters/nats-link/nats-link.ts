@@ -15,7 +15,13 @@ import { sealNotice } from "../../../protocol/notice.ts";
 import { settle } from "../../../protocol/outcome.ts";
 import { openRegister } from "../../../protocol/register.ts";
 import { decodeReport } from "../../../protocol/report.ts";
-import { AGENT_VERBS, agentOfSubject, isInboxOf, subject } from "../../../protocol/subjects.ts";
+import {
+  AGENT_VERBS,
+  type AgentVerb,
+  agentOfSubject,
+  isInboxOf,
+  subject,
+} from "../../../protocol/subjects.ts";
 import { seconds } from "../../../protocol/time.ts";
 import type { AgentLink, LinkEvent } from "../../ports/agent-link.ts";
 import { admissions } from "./admission.ts";
@@ -55,6 +61,7 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
   const subscriptions = new Map<string, Subscription>();
   let emitTo: ((event: LinkEvent) => void) | undefined;
   let stopListening: (() => void) | undefined;
+  let attending = false;
 
   const emit = (event: LinkEvent): void => {
     try {
@@ -100,15 +107,9 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
     macs.keep(report.agent, report.instance);
     emit({ kind: "report", report });
   };
-  const hear = (message: Msg): void => {
-    // A copy: `data` is a view (a Buffer, whose own `slice` makes another one) of all that the socket
-    // read at once, which would be kept for as long as the request waits.
+  const onRequest = (verb: "register" | "control", message: Msg): void => {
     const { subject: received, data, reply } = message;
-    const name = agentOfSubject(received);
-    if (name !== undefined && !received.startsWith(subject.agent(id, "register", ""))) {
-      onReport(received, data);
-      return;
-    }
+    const name = verb === "register" ? agentOfSubject(received) : undefined;
     if (reply === undefined || reply === "") {
       throw new EvergrantError("MESSAGE_MALFORMED", "a request without a reply subject");
     }
@@ -116,22 +117,29 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
     if (!isInboxOf(reply, id, name === undefined ? "operator" : "agent", name)) {
       throw new EvergrantError("MESSAGE_FORGED", "a reply subject that is not the asker's inbox");
     }
+    // A copy: `data` is a view (a Buffer, whose own `slice` makes another one) of all that the socket
+    // read at once, which would be kept for as long as the request waits.
     const bytes = new Uint8Array(data);
     if (name === undefined) controls.add(() => onCommand(bytes, reply).catch(refuse));
     else joins.add(() => onRegister(name, bytes, reply).catch(refuse));
   };
+  const hear = (verb: AgentVerb | "control", message: Msg): void => {
+    if (!attending) return;
+    if (verb === "register" || verb === "control") onRequest(verb, message);
+    else onReport(message.subject, message.data);
+  };
   const subscribe = (): void => {
     const wanted = [
-      ...AGENT_VERBS.map((verb) => subject.agent(id, verb, "*")),
-      subject.control(id),
+      ...AGENT_VERBS.map((verb) => ({ verb, one: subject.agent(id, verb, "*") })),
+      { verb: "control" as const, one: subject.control(id) },
     ];
-    for (const one of wanted) {
+    for (const { verb, one } of wanted) {
       // The library drops a subscription that the server refuses: it is made anew at the next connect.
       if (subscriptions.get(one)?.isClosed() === false) continue;
       const callback = (error: Error | null, message: Msg): void => {
         if (error !== null) return; // told by the broker's events
         try {
-          hear(message);
+          hear(verb, message);
         } catch (thrown) {
           refuse(thrown);
         }
@@ -162,6 +170,9 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
           emit({ kind: "disconnected" });
       });
       if (broker.connected()) announce();
+    },
+    attend(on) {
+      attending = on;
     },
     answerRegister(request, decision, done) {
       const open = registrations.take(request);
