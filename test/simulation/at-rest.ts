@@ -53,13 +53,18 @@ export function notAtRest(world: World, oracle: Oracle): string | undefined {
   for (const agent of world.agents) {
     for (const receiver of agent.serving.keys()) {
       const provider = receiver.slice(receiver.indexOf("/") + 1);
-      if (!leader.digests.has(provider)) {
+      // Whoever lost all stores and every coordinator that knew of it can't take it back: it expires.
+      const known = state.tombstones.some((tombstone) => tombstone.provider === provider);
+      if (!leader.digests.has(provider) && (known || !wiped(world))) {
         return `${agent.node.name} serves ${provider}, which was dropped`;
       }
     }
   }
   return behind(world, bundle);
 }
+
+const wiped = ({ faults }: World): boolean =>
+  faults.met.has("both-wiped") || faults.met.has("nats-wiped");
 
 /** Who has not the current bundle. */
 function behind(world: World, bundle: Version): string | undefined {

@@ -108,7 +108,9 @@ export class IssuerOracle {
     }
     if (reason === "recovery") {
       // An intent that was found is waited out, in case its call is still under way.
-      const led = world.leader?.coordinator === by ? now - world.leader.since : profile.callTimeout;
+      // Of this term, by its own clock: a pause in the middle does not begin it anew.
+      const since = by.driver?.core().leadership.leadingSince;
+      const led = since === undefined ? 0 : by.node.clock.now().mono - since;
       if (led < profile.callTimeout - 10) {
         oracle.violated("I3", `${provider} is recovered after ${led} ms of leading`);
       }

@@ -11,6 +11,8 @@ export class Operator {
   readonly #asked = new Map<number, Command>();
   /** Rotations that it will ask about next. */
   readonly #watched = new Set<string>();
+  /** How often it has asked about each: more and more rarely, or a hundred that wait would be a storm. */
+  readonly #tries = new Map<string, number>();
   /** Rotations that were asked for. */
   requested = 0;
   done = 0;
@@ -68,7 +70,9 @@ export class Operator {
     if (rotation.state === "failed") return;
     if (this.#watched.has(rotation.id)) return;
     this.#watched.add(rotation.id);
-    world.timeline.after(1000 * world.profile.scale, () => {
+    const tries = this.#tries.get(rotation.id) ?? 0;
+    this.#tries.set(rotation.id, tries + 1);
+    world.timeline.after(1000 * world.profile.scale * Math.min(16, 2 ** tries), () => {
       this.#watched.delete(rotation.id);
       this.#give({ kind: "rotation", id: rotation.id });
     });

@@ -15,6 +15,9 @@ const FOUND: readonly (readonly [seed: number, claim: string])[] = [
   [29, "agents that take a bundle for expired by a wrong clock register and set it right"],
   [1023, "a successor waits a second after a predecessor's failure"],
   [1220, "a part that goes on failing leaves calls for the whole"],
+  [2225, "a runway measured under an earlier term is no demand"],
+  [4152, "taking over uses up none of the calls"],
+  [4465, "an issuer that hands out what is nearly over is not asked at that pace"],
 ];
 
 test.each(FOUND)("seed %i: %s", (seed) => {

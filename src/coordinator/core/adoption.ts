@@ -3,7 +3,8 @@ import type { Reason } from "../../protocol/control.ts";
 import { between, durationMs, later, type MonoMs } from "../../protocol/time.ts";
 import { jobTime, monoOf, plus, type Turn } from "./core.ts";
 import type { ProviderRecord } from "./job-state.ts";
-import { type ProviderRun, recordOf } from "./provider-run.ts";
+import { noteLifetime, type ProviderRun, recordOf } from "./provider-run.ts";
+import { MIN_CALL_GAP } from "./settings.ts";
 
 /** At the start of a leadership: takes up what the state says, without calling the issuer if it can. */
 export function adopt(turn: Turn, run: ProviderRun): void {
@@ -15,7 +16,7 @@ export function adopt(turn: Turn, run: ProviderRun): void {
   takeUpCredential(turn, run, record);
   if (own && phase.kind === "calling") return;
   // I11 holds across coordinators: a predecessor may have called a moment ago.
-  if (record !== undefined && record.counts.calls > 0) run.calls.push(now.mono);
+  if (record !== undefined && record.counts.calls > 0) run.notBefore = plus(now.mono, MIN_CALL_GAP);
   if (own && (phase.kind === "obtained" || phase.kind === "recording")) {
     run.phase = { ...phase, kind: "obtained" };
     return;
@@ -44,6 +45,6 @@ function takeUpCredential(turn: Turn, run: ProviderRun, record: ProviderRecord |
     return;
   }
   run.skew = credential.issuerSkew;
-  run.lifetime = between(credential.issuedAt, credential.expiresAt);
+  noteLifetime(run, between(credential.issuedAt, credential.expiresAt));
   run.expires = monoOf(turn, later(credential.expiresAt, durationMs(-credential.issuerSkew)));
 }

@@ -9,7 +9,7 @@ import { audit, jobTime, log, monoOf, newOp, plus, type Turn, unwarn, warn } fro
 import { startCooldown } from "./demand.ts";
 import type { Event } from "./effects.ts";
 import { hashUnit, mostCalls, retryDelay } from "./plan.ts";
-import { type ProviderRun, recordOf, remaining, withRecord } from "./provider-run.ts";
+import { noteLifetime, type ProviderRun, recordOf, remaining, withRecord } from "./provider-run.ts";
 import { type Receipt, receiptOf } from "./receipt.ts";
 import { changeTruth } from "./writer.ts";
 
@@ -38,7 +38,7 @@ export function call(turn: Turn, run: ProviderRun, nonce: string, reason: Reason
   const { name, callTimeout } = run.settings;
   const record = recordOf(core.writer.truth, name);
   run.calls.push(now.mono);
-  while (run.calls.length > mostCalls(run.lifetime, core.settings.ratio)) run.calls.shift();
+  while (run.calls.length > mostCalls(run.longestLifetime, core.settings.ratio)) run.calls.shift();
   run.callsForNext += 1;
   const op = newOp(core);
   run.phase = { kind: "calling", op, nonce, reason, askedAt: jobTime(turn) };
@@ -148,7 +148,7 @@ export function finish(turn: Turn, run: ProviderRun, reason: Reason, receipt: Re
   unwarn(turn, `provider:${name}`);
   const { credential } = receipt;
   run.expires = receipt.expires;
-  run.lifetime = between(credential.issuedAt, credential.expiresAt);
+  noteLifetime(run, between(credential.issuedAt, credential.expiresAt));
   run.skew = credential.issuerSkew;
   audit(turn, "obtained", {
     provider: name,

@@ -17,7 +17,8 @@ export function onAgentDemand(turn: Turn, agent: string, provider: string, rejec
   const run = turn.core.providers.get(provider);
   if (run === undefined) return;
   const held = recordOf(turn.core.writer.truth, provider)?.credential?.generation ?? 0;
-  if (rejected < held) return; // It has not seen the newer one yet: the broadcast will mend that.
+  // It has not seen the newer one yet, or means one of a store that was lost: the broadcast mends both.
+  if (rejected !== held) return;
   const { demandedBy } = run;
   if (demandedBy.generation !== held) {
     demandedBy.generation = held;

@@ -84,7 +84,8 @@ const SHORTEST_CYCLE = durationMs(3000);
 /**
  * I11: how many calls a window may see. MAX_CALLS, but for what lives so shortly (in tests) that the
  * plan alone would come near it: there twice as many as are planned, or health would run into the bound.
- * @param lifetime of the credential that was obtained last; undefined before the first.
+ * @param lifetime the longest that this provider has given; undefined before the first. Not the last:
+ * an issuer that begins to hand out what is nearly over must not be asked at that pace.
  */
 export function mostCalls(lifetime: DurationMs | undefined, ratio: number): number {
   if (lifetime === undefined || lifetime <= 0) return MAX_CALLS;

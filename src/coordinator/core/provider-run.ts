@@ -4,7 +4,13 @@
  */
 import type { Reason } from "../../protocol/control.ts";
 import type { EvergrantError } from "../../protocol/errors.ts";
-import { between, type DurationMs, durationMs, type EpochMs, type MonoMs } from "../../protocol/time.ts";
+import {
+  between,
+  type DurationMs,
+  durationMs,
+  type EpochMs,
+  type MonoMs,
+} from "../../protocol/time.ts";
 import { ALWAYS, type Turn } from "./core.ts";
 import type { Op } from "./effects.ts";
 import { type JobState, NO_CALLS, type ProviderRecord } from "./job-state.ts";
@@ -58,12 +64,16 @@ export interface ProviderRun {
   /** When the held credential ends. */
   expires: MonoMs | undefined;
   lifetime: DurationMs | undefined;
+  /** Of all that were held: what a provider gives as a rule, for the bound on calls. */
+  longestLifetime: DurationMs | undefined;
   /** Consecutive, counted anew from the expiry on. */
   failures: number;
   countedFromExpiry: boolean;
   lastError: EvergrantError | undefined;
   /** When the last calls began, as many as I11 counts. */
   calls: MonoMs[];
+  /** No call before this, whatever is due: a predecessor may have called a moment ago. */
+  notBefore: MonoMs;
   /** Calls since the last credential was obtained: what a rotation cost. */
   callsForNext: number;
   /** Somebody wants a new one now. */
@@ -81,10 +91,12 @@ export const newRun = (settings: ProviderSettings, cooldown: DurationMs): Provid
   next: undefined,
   expires: undefined,
   lifetime: undefined,
+  longestLifetime: undefined,
   failures: 0,
   countedFromExpiry: false,
   lastError: undefined,
   calls: [],
+  notBefore: ALWAYS,
   callsForNext: 0,
   demand: undefined,
   cooldown: { length: cooldown, until: ALWAYS, byAgents: false },
@@ -117,4 +129,10 @@ export function withRecord(
 export function remaining(turn: Turn, run: ProviderRun): DurationMs | undefined {
   if (run.expires === undefined || run.expires <= turn.now.mono) return undefined;
   return between(turn.now.mono, run.expires);
+}
+
+/** The life of what is held now. */
+export function noteLifetime(run: ProviderRun, lifetime: DurationMs): void {
+  run.lifetime = lifetime;
+  run.longestLifetime = durationMs(Math.max(run.longestLifetime ?? 0, lifetime));
 }

@@ -10,7 +10,7 @@
  */
 import type { Reason } from "../../protocol/control.ts";
 import { classOf } from "../../protocol/errors.ts";
-import { between, durationMs } from "../../protocol/time.ts";
+import { between, durationMs, monoMs } from "../../protocol/time.ts";
 import { call, finish, intend } from "./attempt.ts";
 import { due, log, plus, type Turn, wake } from "./core.ts";
 import { isLeading, leaseCovers } from "./leadership.ts";
@@ -36,8 +36,9 @@ function dueReason(turn: Turn, run: ProviderRun): Reason | undefined {
   if (demand !== undefined && due(turn, run.cooldown.until)) reason = demand.reason;
   if (reason === undefined) return undefined;
   // I11 holds for demands and retries alike.
-  const most = mostCalls(run.lifetime, core.settings.ratio);
-  return due(turn, earliestCall(run.calls, most)) ? reason : undefined;
+  const most = mostCalls(run.longestLifetime, core.settings.ratio);
+  const earliest = monoMs(Math.max(run.notBefore, earliestCall(run.calls, most)));
+  return due(turn, earliest) ? reason : undefined;
 }
 
 export function advanceRenewal(turn: Turn, run: ProviderRun): void {
