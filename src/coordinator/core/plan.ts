@@ -78,7 +78,7 @@ export function retryDelay(facts: RetryFacts): DurationMs {
   return durationMs(Math.max(RETRY_FLOOR, Math.floor(wait)));
 }
 
-/** An issuer whose credentials end sooner than this is not asked at their pace. */
+/** What ends sooner was nearly over when it was given, or a clock is wrong: it is not renewed at that pace. */
 const SHORTEST_CYCLE = durationMs(3000);
 
 /**
@@ -88,9 +88,8 @@ const SHORTEST_CYCLE = durationMs(3000);
  * an issuer that begins to hand out what is nearly over must not be asked at that pace.
  */
 export function mostCalls(lifetime: DurationMs | undefined, ratio: number): number {
-  if (lifetime === undefined || lifetime <= 0) return MAX_CALLS;
-  const planned = CALL_WINDOW / Math.max(SHORTEST_CYCLE, ratio * lifetime);
-  return Math.max(MAX_CALLS, Math.ceil(2 * planned));
+  if (lifetime === undefined || ratio * lifetime < SHORTEST_CYCLE) return MAX_CALLS;
+  return Math.max(MAX_CALLS, Math.ceil((2 * CALL_WINDOW) / (ratio * lifetime)));
 }
 
 /**

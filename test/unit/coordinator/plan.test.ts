@@ -168,7 +168,9 @@ describe("I11: the earliest next call", () => {
     );
     expect(mostCalls(undefined, 0.75)).toBe(40);
     expect(mostCalls(durationMs(20_000), 0.75)).toBe(80);
-    expect(mostCalls(durationMs(1), 0.75)).toBe(400);
+    expect(mostCalls(durationMs(4_000), 0.75)).toBe(400);
+    // What is nearly over when it is given is no plan to follow.
+    expect(mostCalls(durationMs(3_900), 0.75)).toBe(40);
   });
 
   test("nothing holds up the first call", () => {
