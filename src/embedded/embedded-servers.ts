@@ -12,7 +12,7 @@ import type { Permissions } from "../protocol/permissions.ts";
 import { Secret } from "../protocol/secret.ts";
 import { type Clock, type DurationMs, type Random, seconds } from "../protocol/time.ts";
 import { natsInfo, redisProcessId } from "./answers.ts";
-import { findServer } from "./find-server.ts";
+import { findServer, requireServers } from "./find-server.ts";
 import { natsConfig } from "./nats-config.ts";
 import { redisConfig } from "./redis-config.ts";
 import { lockRunFolder } from "./run-folder-lock.ts";
@@ -132,6 +132,7 @@ async function start(
     running.push(server);
     return server;
   };
+  requireServers(["nats-server", "redis-server"]);
   const [natsProgram, redisProgram] = await Promise.all([
     findServer("nats-server"),
     findServer("redis-server"),

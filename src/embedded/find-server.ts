@@ -53,16 +53,8 @@ export async function findServer(
   name: ServerName,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<FoundServer> {
-  const path = searchFolders(env)
-    .map((folder) => join(folder, name))
-    .find(isExecutable);
-  if (path === undefined) {
-    throw new EvergrantError(
-      "SERVER_START_FAILED",
-      `${name} is not installed: install your system's package of that name, or name a server in the configuration`,
-      { details: { server: name } },
-    );
-  }
+  const path = pathOf(name, env);
+  if (path === undefined) throw notInstalled([name]);
   const said = await output(path, ["--version"]);
   const version = said === undefined ? undefined : parseVersion(said);
   if (version === undefined) {
@@ -71,6 +63,38 @@ export async function findServer(
     });
   }
   return { path, version };
+}
+
+/**
+ * Says at once all that is to be installed, rather than one server at each start.
+ *
+ * @throws EvergrantError `SERVER_START_FAILED` that names every one of these that is in none of the usual places.
+ */
+export function requireServers(
+  names: readonly ServerName[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): void {
+  const missing = names.filter((name) => pathOf(name, env) === undefined);
+  if (missing.length > 0) throw notInstalled(missing);
+}
+
+function pathOf(
+  name: ServerName,
+  env: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  return searchFolders(env)
+    .map((folder) => join(folder, name))
+    .find(isExecutable);
+}
+
+function notInstalled(names: readonly ServerName[]): EvergrantError {
+  const what =
+    names.length > 1
+      ? "are not installed: install your system's packages of these names, or name servers in the configuration"
+      : "is not installed: install your system's package of that name, or name a server in the configuration";
+  return new EvergrantError("SERVER_START_FAILED", `${names.join(" and ")} ${what}`, {
+    details: { server: names.join(", ") },
+  });
 }
 
 /** The first `1.2.3` in what a server says about itself; undefined when there is none. */

@@ -154,15 +154,22 @@ const prepared = new WeakMap<Uint8Array, KeyObject>();
 
 /**
  * HMAC-SHA256. node:crypto, since a JOSE library costs twenty times as much for each beat; and the
- * key is prepared once for each array, which makes the rest five times cheaper.
+ * key is prepared once for each array, which makes the rest five times cheaper. Who keeps thousands of
+ * keys hands in the prepared ones and keeps no array beside them.
  */
-export function mac(key: Uint8Array, message: string): Buffer {
+export function mac(key: Uint8Array | KeyObject, message: string): Buffer {
+  return createHmac("sha256", key instanceof Uint8Array ? readyKey(key) : key)
+    .update(message)
+    .digest();
+}
+
+function readyKey(key: Uint8Array): KeyObject {
   let ready = prepared.get(key);
   if (ready === undefined) {
     ready = createSecretKey(key);
     prepared.set(key, ready);
   }
-  return createHmac("sha256", ready).update(message).digest();
+  return ready;
 }
 
 const opened = new WeakMap<Uint8Array, Promise<CryptoKey>>();

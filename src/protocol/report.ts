@@ -3,7 +3,7 @@
  * the MAC over subject, newline and JSON, under the agent's own key (docs/protocol.md, "Reports"),
  * so that a successor can check them without having met the agent.
  */
-import { timingSafeEqual } from "node:crypto";
+import { type KeyObject, timingSafeEqual } from "node:crypto";
 import * as z from "zod";
 import { parseJson, text, utf8 } from "./encoding.ts";
 import { EvergrantError } from "./errors.ts";
@@ -87,7 +87,7 @@ export function encodeReport(report: Report, subject: string, macKey: Uint8Array
 export function decodeReport(
   bytes: Uint8Array,
   subject: string,
-  macKeyFor: (agent: string, instance: string) => readonly Uint8Array[],
+  macKeyFor: (agent: string, instance: string) => readonly (Uint8Array | KeyObject)[],
 ): Report {
   if (bytes.length > MAX_REPORT_BYTES) {
     throw new EvergrantError("MESSAGE_TOO_LARGE", `a report of ${bytes.length} bytes`);
@@ -112,5 +112,5 @@ export function decodeReport(
 }
 
 /** Over the subject as well, so that a report can't be played on another one. */
-const macOf = (key: Uint8Array, subject: string, json: string): Buffer =>
+const macOf = (key: Uint8Array | KeyObject, subject: string, json: string): Buffer =>
   mac(key, `${subject}\n${json}`);

@@ -75,7 +75,7 @@ function refusal(turn: Turn, { body, admission }: Register): ErrorCode | undefin
 
 /** The same key under the same name comes in again: it is counted once. */
 function isKnown({ core }: Turn, name: string, keyX: string): boolean {
-  const instances = core.roster.byName.get(name) ?? new Set<string>();
+  const instances = core.roster.byName.get(name) ?? [];
   return [...instances].some(
     (instance) => core.roster.agents.get(`${name}/${instance}`)?.keyX === keyX,
   );

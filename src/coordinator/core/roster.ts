@@ -3,8 +3,9 @@
  * from their reports, so nothing of this is stored.
  */
 import { compareVersions, type Version } from "../../protocol/names.ts";
-import type { ReceiverResult, Report } from "../../protocol/report.ts";
+import type { Report } from "../../protocol/report.ts";
 import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
+import { failingOf, NONE, orNone, sharedReceivers, sharedVersion } from "./alike.ts";
 import {
   ALWAYS,
   audit,
@@ -44,7 +45,9 @@ export interface Agent {
 export interface Roster {
   readonly agents: Map<string, Agent>;
   /** Instances by name, to tell two of one name. */
-  readonly byName: Map<string, Set<string>>;
+  readonly byName: Map<string, readonly string[]>;
+  /** Of who was let in last: agents of one job are alike. */
+  lastReceivers: Agent["receivers"];
   sweepAt: MonoMs;
   resendAt: MonoMs;
   resends: number;
@@ -60,6 +63,7 @@ const FORGET_AFTER = seconds(3600);
 export const newRoster = (): Roster => ({
   agents: new Map(),
   byName: new Map(),
+  lastReceivers: [],
   sweepAt: ALWAYS,
   resendAt: ALWAYS,
   resends: 0,
@@ -76,24 +80,25 @@ export function* liveAgents(core: Core): Iterable<Agent> {
 export function admit(turn: Turn, body: RegisterFacts): void {
   const { roster } = turn.core;
   const keyX = body.key.jwk.x;
-  for (const instance of [...(roster.byName.get(body.agent) ?? [])]) {
+  for (const instance of roster.byName.get(body.agent) ?? []) {
     const other = roster.agents.get(keyOf(body.agent, instance));
     if (other?.keyX === keyX && instance !== body.instance) forget(turn, other);
   }
   const before = roster.agents.get(keyOf(body.agent, body.instance));
+  roster.lastReceivers = sharedReceivers(roster.lastReceivers, body.receivers);
   add(turn, {
     agent: body.agent,
     instance: body.instance,
     keyX,
-    receivers: body.receivers,
+    receivers: roster.lastReceivers,
     held: body.highest,
     applied: before?.applied ?? 0,
     lastHeard: turn.now.mono,
     lost: false,
     sequence: before?.sequence ?? 0,
     runwayMs: before?.runwayMs,
-    failing: before?.failing ?? {},
-    refused: before?.refused ?? {},
+    failing: before?.failing ?? NONE,
+    refused: before?.refused ?? NONE,
   });
   noteClaimedTerm(turn, body.highest.term);
 }
@@ -112,9 +117,10 @@ function noteClaimedTerm(turn: Turn, term: number): void {
 function add(turn: Turn, agent: Agent): void {
   const { roster } = turn.core;
   roster.agents.set(keyOf(agent.agent, agent.instance), agent);
-  const instances = roster.byName.get(agent.agent) ?? new Set();
-  instances.add(agent.instance);
-  roster.byName.set(agent.agent, instances);
+  const instances = roster.byName.get(agent.agent) ?? [];
+  if (!instances.includes(agent.instance)) {
+    roster.byName.set(agent.agent, [...instances, agent.instance]);
+  }
   nameWarning(turn, agent.agent);
 }
 
@@ -122,9 +128,9 @@ function forget(turn: Turn, agent: Agent): void {
   const { roster, rotations } = turn.core;
   const key = keyOf(agent.agent, agent.instance);
   roster.agents.delete(key);
-  const instances = roster.byName.get(agent.agent);
-  instances?.delete(agent.instance);
-  if (instances?.size === 0) roster.byName.delete(agent.agent);
+  const others = roster.byName.get(agent.agent)?.filter((i) => i !== agent.instance) ?? [];
+  if (others.length === 0) roster.byName.delete(agent.agent);
+  else roster.byName.set(agent.agent, others);
   rotations.gone(turn, key);
   nameWarning(turn, agent.agent);
 }
@@ -133,11 +139,11 @@ function nameWarning(turn: Turn, name: string): void {
   const { roster } = turn.core;
   const instances = roster.byName.get(name);
   // The common case first: it runs for each of ten thousand joins.
-  if (instances === undefined || instances.size < 2) {
+  if (instances === undefined || instances.length < 2) {
     if (turn.core.warnings.size > 0) unwarn(turn, `name:${name}`);
     return;
   }
-  const live = [...instances].filter((i) => roster.agents.get(keyOf(name, i))?.lost === false);
+  const live = instances.filter((i) => roster.agents.get(keyOf(name, i))?.lost === false);
   if (live.length > 1) {
     warn(
       turn,
@@ -164,8 +170,8 @@ export function onReport(turn: Turn, report: Report): void {
       lost: false,
       sequence: 0,
       runwayMs: undefined,
-      failing: {},
-      refused: {},
+      failing: NONE,
+      refused: NONE,
     };
     add(turn, agent);
   }
@@ -179,7 +185,7 @@ export function onReport(turn: Turn, report: Report): void {
   }
   const version = { term: report.term, generation: report.generation };
   noteClaimedTerm(turn, report.term);
-  if (compareVersions(version, agent.held) > 0) agent.held = version;
+  if (compareVersions(version, agent.held) > 0) agent.held = sharedVersion(core, version);
   switch (report.type) {
     case "ack": {
       const failed = report.results.filter((r) => r.outcome === "failed");
@@ -190,8 +196,8 @@ export function onReport(turn: Turn, report: Report): void {
     case "beat": {
       const runways = Object.values(report.runwayMs);
       agent.runwayMs = runways.length > 0 ? Math.min(...runways) : undefined;
-      agent.failing = report.failing;
-      agent.refused = report.refused;
+      agent.failing = orNone(report.failing);
+      agent.refused = orNone(report.refused);
       // What it holds is not yet what its receivers serve: one of them may be at work on it still.
       if (report.applied === true) applied(turn, key, agent, version);
       // Anti-entropy: a missed broadcast repairs itself.
@@ -209,16 +215,6 @@ export function onReport(turn: Turn, report: Report): void {
       return;
   }
 }
-
-/** The same object for all who are well: one for each of ten thousand agents is memory for nothing. */
-const NONE: Readonly<Record<string, string>> = {};
-
-const failingOf = (failed: readonly ReceiverResult[]): Readonly<Record<string, string>> =>
-  failed.length === 0
-    ? NONE
-    : Object.fromEntries(
-        failed.map((r) => [`${r.kind}/${r.provider}`, r.code ?? "RECEIVER_FAILED"]),
-      );
 
 /** Of an earlier term it says nothing: where stores were lost, generations begin anew (I7). */
 function applied(turn: Turn, key: string, agent: Agent, { term, generation }: Version): void {
