@@ -13,73 +13,17 @@ import {
 } from "../contract/support/credential-provider-contract.ts";
 import { startOidcIssuer } from "../contract/support/oidc-issuer.ts";
 import { type KeyPair, type Moto, startMoto } from "./support/moto.ts";
-
-const ACCOUNT = "123456789012";
-const ROLE = `arn:aws:iam::${ACCOUNT}:role/lake`;
+import { ACCOUNT, openAccount, profileOf, ROLE } from "./support/moto-account.ts";
 
 let dir: string;
 let moto: Moto;
 let driver: KeyPair;
 let stranger: KeyPair;
 
-const policy = (action: string): string =>
-  JSON.stringify({
-    Version: "2012-10-17",
-    Statement: [{ Effect: "Allow", Action: action, Resource: "*" }],
-  });
-const trust = JSON.stringify({
-  Version: "2012-10-17",
-  Statement: [
-    {
-      Effect: "Allow",
-      Principal: { AWS: `arn:aws:iam::${ACCOUNT}:user/driver` },
-      Action: "sts:AssumeRole",
-    },
-  ],
-});
-
-async function addUser(name: string): Promise<KeyPair> {
-  await moto.aws(["iam", "create-user", "--user-name", name]);
-  const { AccessKey: key } = (await moto.aws([
-    "iam",
-    "create-access-key",
-    "--user-name",
-    name,
-  ])) as { readonly AccessKey: { readonly AccessKeyId: string; readonly SecretAccessKey: string } };
-  return { accessKeyId: key.AccessKeyId, secretAccessKey: key.SecretAccessKey };
-}
-
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "evergrant moto-"));
   moto = await startMoto();
-  driver = await addUser("driver");
-  stranger = await addUser("stranger");
-  await moto.aws(
-    ["iam", "put-user-policy", "--user-name", "driver", "--policy-name", "sts"].concat(
-      "--policy-document",
-      policy("sts:*"),
-    ),
-  );
-  await moto.aws([
-    "iam",
-    "create-role",
-    "--role-name",
-    "lake",
-    "--assume-role-policy-document",
-    trust,
-  ]);
-  await moto.aws(
-    ["iam", "put-role-policy", "--role-name", "lake", "--policy-name", "s3"].concat(
-      "--policy-document",
-      policy("s3:*"),
-    ),
-  );
-  await moto.aws(
-    ["s3api", "create-bucket", "--bucket", "lake-data"].concat(
-      "--create-bucket-configuration",
-      "LocationConstraint=eu-west-1",
-    ),
-  );
+  ({ driver, stranger } = await openAccount(moto));
 });
 afterAll(async () => {
   await moto?.stop();
@@ -90,11 +34,8 @@ beforeEach(async () => {
   await writeProfile(driver);
 });
 
-const writeProfile = ({ accessKeyId, secretAccessKey }: KeyPair): Promise<void> =>
-  writeFile(
-    join(dir, "credentials"),
-    `[base]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`,
-  );
+const writeProfile = (keys: KeyPair): Promise<void> =>
+  writeFile(join(dir, "credentials"), profileOf(keys));
 
 function providerOf(options: object) {
   const base = {
