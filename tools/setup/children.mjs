@@ -39,8 +39,11 @@ export function exitCodeOfSignal(signal) {
 export function catchSignals() {
   const handlers = SIGNALS.map((signal) => {
     const handler = () => {
+      const first = interruptedBy === undefined;
       interruptedBy = interruptedBy || signal;
       if (current === undefined) return;
+      // npm unpacks to the end what it has begun: seconds in which nobody should have to wonder.
+      if (first) say(`${signal}: ending ${current.doing}`);
       signalGroup(current, signal);
       setTimeout(() => current !== undefined && signalGroup(current, "SIGKILL"), GRACE_MS).unref();
     };
@@ -70,10 +73,10 @@ export async function run(command, args, { cwd, env, doing, onStart, quiet } = {
     detached: true,
     stdio: ["ignore", quiet ? "ignore" : 2, quiet ? "ignore" : 2],
   });
-  current = child;
+  current = { pid: child.pid, doing: doing || command };
   if (onStart !== undefined && child.pid !== undefined) onStart(child.pid);
   const heartbeat = setInterval(() => {
-    say(`${doing || command}: still at it after ${Math.round((Date.now() - started) / 1000)} s`);
+    say(`${current.doing}: still at it after ${Math.round((Date.now() - started) / 1000)} s`);
   }, HEARTBEAT_MS);
   const succeeded = await new Promise((resolve) => {
     child.once("error", () => resolve(false));
