@@ -223,7 +223,9 @@ export class IssuerOracle {
       world.timeline.at(at, () => {
         const state = world.nats.peek("state") as JobState | undefined;
         const now = state?.providers[name]?.credential;
+        // By its mark as well: where stores were lost, another one may have the same generation.
         if (now === undefined || now.generation !== credential.generation) return;
+        if (oracle.markOf(now) !== oracle.markOf(credential)) return;
         if (calls.some((call) => call.startedAt > issuance.issuedAt + 1)) return;
         const { leader } = world;
         if (leader === undefined || leader.since > since || world.endedOnce) return;
