@@ -210,7 +210,7 @@ export class AgentOracle {
     const stored = nats.peek("bundle") as Uint8Array | undefined;
     const { epoch } = agent.node;
     if (stored === undefined || !(agent.joinedAt < timeline.now)) return;
-    const { bundle } = world.seals.open(stored);
+    const { bundle } = world.seals.lookUp(stored);
     const at = timeline.now;
     timeline.after((1 + 5 + 4) * 1000 * profile.scale + 300, () => {
       const { leader } = world;

@@ -15,10 +15,11 @@ export function notAtRest(world: World, oracle: Oracle): string | undefined {
   const state = world.nats.peek("state") as JobState | undefined;
   const sealed = world.nats.peek("bundle") as Uint8Array | undefined;
   if (state === undefined || sealed === undefined) return "no state or no bundle";
-  const bundle = world.seals.versionOf(sealed);
+  const { bundle, kid } = world.seals.lookUp(sealed);
   if (compareVersions(bundle, state) !== 0) {
     return `the bundle is ${bundle.term}.${bundle.generation}, the state ${state.term}.${state.generation}`;
   }
+  if (!kid.startsWith(`${leader.seals?.groupSet}.`)) return "the bundle is under a former key set";
   // With clocks that have gone mad all will be fresh some day, but nobody can say when.
   if (oracle.jumped > 0) return behind(world, bundle);
   const planned = world.redis.planned();

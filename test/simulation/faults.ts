@@ -291,9 +291,15 @@ export class Faults {
 
   /** The driver of the job changes it, and restarts every coordinator. */
   #changeConfig(provider: string): void {
-    const { chance, config, coordinators, timeline, profile } = this.#world;
+    const { chance, config, timeline } = this.#world;
     if (chance.happens(0.25) && config.size > 1) config.delete(provider);
     else if (config.has(provider)) config.set(provider, `${provider}-config-${timeline.now}`);
+    this.restartAll();
+  }
+
+  /** Whoever runs the coordinators restarts them, one after the other. */
+  restartAll(): void {
+    const { chance, coordinators, timeline, profile } = this.#world;
     for (const coordinator of coordinators) {
       timeline.after(chance.unit() * profile.timing.beat, () => {
         if (chance.happens(0.5)) coordinator.driver?.emit({ kind: "hand-over" });

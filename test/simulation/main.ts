@@ -27,9 +27,9 @@ interface Result {
 
 const say = (line: string): void => void stdout.write(`${line}\n`);
 
-function work({ from, count }: Task): Result {
+async function work({ from, count }: Task): Promise<Result> {
   const reports: Report[] = [];
-  for (let seed = from; seed < from + count; seed += 1) reports.push(simulate(seed));
+  for (let seed = from; seed < from + count; seed += 1) reports.push(await simulate(seed));
   return {
     done: count,
     events: reports.reduce((sum, report) => sum + report.events, 0),
@@ -41,8 +41,8 @@ function work({ from, count }: Task): Result {
   };
 }
 
-function replay(seed: number): boolean {
-  const { violation, trace, events, calls, faults } = simulate(seed, true);
+async function replay(seed: number): Promise<boolean> {
+  const { violation, trace, events, calls, faults } = await simulate(seed, true);
   for (const line of trace) say(line);
   say(`${events} events, ${calls} issuer calls, faults ${JSON.stringify([...faults])}`);
   if (violation !== undefined) {
@@ -98,9 +98,9 @@ const { values } = parseArgs({
 });
 
 if (values.worker) {
-  process.on("message", (task: Task) => process.send?.(work(task)));
+  process.on("message", async (task: Task) => process.send?.(await work(task)));
 } else if (values.seed !== undefined) {
-  const well = replay(Number(values.seed));
+  const well = await replay(Number(values.seed));
   say(`1 seeds, ${well ? 0 : 1} failed`);
   process.exitCode = well ? 0 : 1;
 } else {

@@ -231,4 +231,46 @@ export const MUTATIONS: readonly Mutation[] = [
     "if (!mends || opening.waited) return;",
     "if (mends || opening.waited) return;",
   ),
+  one(
+    "signature: only who holds the job's signing key makes bundles",
+    "src/protocol/bundle.ts",
+    "const jwe = text(await verifySigned(sealed, TYPE, keys));",
+    'const jwe = Buffer.from(text(sealed).split(".")[1] ?? "", "base64url").toString("utf8");',
+  ),
+  one(
+    "type: no other signed document passes for a bundle",
+    "src/protocol/signed.ts",
+    'if (protectedHeader.typ !== typ) throw new Error("another type");',
+    "",
+  ),
+  one(
+    "size: what is too large is not read",
+    "src/protocol/bundle.ts",
+    'throw new EvergrantError("MESSAGE_TOO_LARGE", `a bundle',
+    'if (now < 0) throw new EvergrantError("MESSAGE_TOO_LARGE", `a bundle',
+  ),
+  one(
+    "group key by its id",
+    "src/protocol/bundle.ts",
+    "groups.find((candidate) => candidate.kid === header.kid)",
+    "groups[0]",
+  ),
+  one(
+    "floor at the opener: what is older is not decrypted",
+    "src/worker-agent/adapters/jose-opener/jose-opener.ts",
+    "if (compareVersions(verified.header, floor) < 0) {",
+    "if (term < 0) {",
+  ),
+  one(
+    "encryption: the broker reads nothing that is secret",
+    "src/protocol/bundle.ts",
+    "    kid: group.kid,\n    tenant",
+    "    kid: group.kid,\n    body,\n    tenant",
+  ),
+  one(
+    "rekey: a new first key set brings a new group key",
+    `${core}/rekeying.ts`,
+    "groupSet}.`) === true;",
+    "groupSet}.`) !== undefined;",
+  ),
 ];

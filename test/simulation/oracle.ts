@@ -17,6 +17,7 @@ import type { SimAgent } from "./sim-agent.ts";
 import type { SimCoordinator } from "./sim-coordinator.ts";
 import type { Issuance, SimCall } from "./sim-issuer.ts";
 import type { SimNode } from "./sim-node.ts";
+import type { Standstill } from "./timeline.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
@@ -144,7 +145,7 @@ export class Oracle {
   }
 
   #onBundle(sealed: Uint8Array): void {
-    const { bundle, by } = this.world.seals.open(sealed);
+    const { bundle, by } = this.world.seals.lookUp(sealed);
     const { term, generation } = bundle;
     const holder = this.#holderOfTerm.get(term);
     this.#holderOfTerm.set(term, by);
@@ -265,13 +266,13 @@ export class Oracle {
   }
 
   /** After the troubles: one leader, everything fresh, everybody up to date. */
-  atRest(wait: () => void): void {
+  *atRest(wait: () => Standstill): Standstill {
     let wrong: string | undefined;
     for (let tries = 0; tries < 8; tries += 1) {
       if (this.violation !== undefined) return;
       wrong = notAtRest(this.world, this);
       if (wrong === undefined) break;
-      wait();
+      yield* wait();
     }
     if (wrong !== undefined) this.violated("REST", wrong);
     else this.#issuers.atRest();

@@ -53,6 +53,8 @@ export interface ProviderProfile {
 
 export interface Profile {
   readonly seed: number;
+  /** One seed in fifty seals and opens with the product's keys and ciphers: that costs real time. */
+  readonly sealing: "stand-in" | "jose";
   readonly scale: number;
   readonly timing: Timing;
   readonly agentTimings: AgentTimings;
@@ -134,6 +136,7 @@ export function profileOf(seed: number, chance: Chance): Profile {
   const faults = calm ? [] : FAULTS.filter(() => chance.happens(share));
   return {
     seed,
+    sealing: seed % 50 === 0 ? "jose" : "stand-in",
     scale: by,
     timing,
     agentTimings: agentTimingsOf(by),

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Chance } from "./chance.ts";
-import { simulate } from "./simulate.ts";
+import { type Report, simulate } from "./simulate.ts";
 
 /**
  * Seeds that have broken something once. What each found is pinned by a test of its own beside the
@@ -20,21 +20,36 @@ const FOUND: readonly (readonly [seed: number, claim: string])[] = [
   [4465, "an issuer that hands out what is nearly over is not asked at that pace"],
 ];
 
-test.each(FOUND)("seed %i: %s", (seed) => {
-  const { violation } = simulate(seed);
+test.each(FOUND)("seed %i: %s", async (seed) => {
+  const { violation } = await simulate(seed);
   expect(violation).toBeUndefined();
 });
 
-test("the same seed gives the same world, event by event", () => {
-  const first = simulate(7, true);
-  const second = simulate(7, true);
+test.each([
+  [7, "with the stand-in for sealing"],
+  [150, "with real keys and ciphers, whatever these come to"],
+])("the same seed gives the same world, event by event: %i, %s", async (seed) => {
+  const first = await simulate(seed, true);
+  const second = await simulate(seed, true);
   expect(second.trace).toEqual(first.trace);
   expect(first.trace.length).toBeGreaterThan(100);
-  expect(simulate(8, true).trace).not.toEqual(first.trace);
+  expect((await simulate(seed + 1, true)).trace).not.toEqual(first.trace);
 });
 
-test("worlds do not stand still: issuers are called and faults are met", () => {
-  const reports = Array.from({ length: 20 }, (_, i) => simulate(5000 + i));
+test("where bundles are really sealed, agents refuse what is forged and fetch new keys", async () => {
+  const reports: Report[] = [];
+  for (let seed = 50; seed <= 400; seed += 50) reports.push(await simulate(seed, true));
+  expect(reports.filter((report) => report.violation !== undefined)).toEqual([]);
+  const all = reports.flatMap(({ trace }) => trace).join("\n");
+  for (const code of ["MESSAGE_FORGED", "MESSAGE_TOO_LARGE", "MESSAGE_REPLAYED", "KEY_UNKNOWN"]) {
+    expect(all).toContain(`news refused {"kind":"refused","code":"${code}"}`);
+  }
+  expect(all).toContain("the job key file has a new first key set: a new group key");
+});
+
+test("worlds do not stand still: issuers are called and faults are met", async () => {
+  const reports: Report[] = [];
+  for (let seed = 5000; seed < 5020; seed += 1) reports.push(await simulate(seed));
   const faults = new Set(reports.flatMap((report) => [...report.faults.keys()]));
   expect(reports.filter((report) => report.violation !== undefined)).toEqual([]);
   expect(Math.min(...reports.map((report) => report.calls))).toBeGreaterThan(0);

@@ -3,13 +3,13 @@ import { toBase64Url } from "../../src/protocol/encoding.ts";
 import { EvergrantError } from "../../src/protocol/errors.ts";
 import type { SigningKey } from "../../src/protocol/keys.ts";
 import type { Version } from "../../src/protocol/names.ts";
-import { compareVersions } from "../../src/protocol/names.ts";
 import { type Done, failure, success } from "../../src/protocol/outcome.ts";
 import { Secret } from "../../src/protocol/secret.ts";
 import type { News } from "../../src/worker-agent/core/events.ts";
 import type { LinkEvent } from "../../src/worker-agent/ports/coordinator-link.ts";
 import type { Serving } from "../../src/worker-agent/ports/credential-receiver.ts";
 import { type AgentDriver, driveAgent } from "../../src/worker-agent/runtime/agent-driver.ts";
+import type { AgentSeals } from "./seals.ts";
 import { JOB } from "./sim-coordinator.ts";
 import type { SimNode } from "./sim-node.ts";
 import type { World } from "./world.ts";
@@ -22,6 +22,8 @@ export class SimAgent {
   /** Two agents may have one name. */
   readonly name: string;
   driver: AgentDriver | undefined;
+  /** Its process's keys. */
+  seals: AgentSeals | undefined;
   emitLink: ((event: LinkEvent) => void) | undefined;
   instance = "";
   /** Its state folder, if it has one. */
@@ -63,6 +65,8 @@ export class SimAgent {
       kid: this.key,
       jwk: { kty: "OKP", crv: "Ed25519", x: ZEROS, d: ZEROS },
     };
+    const seals = world.seals.agent(node);
+    this.seals = seals;
     this.driver = driveAgent({
       ...JOB,
       key: new Secret(signing),
@@ -87,7 +91,14 @@ export class SimAgent {
             };
             world.nats.connect(node, (event) => this.emitLink?.(event));
           },
-          register: (request, done) => node.io(() => world.register(this, request, done)),
+          register: (request, done) =>
+            node.io(() =>
+              world.register(this, request, seals.readJoin(), (outcome) => {
+                const brought = outcome.ok && outcome.value.accepted ? outcome.value : undefined;
+                if (brought?.body.jobKeys !== undefined) seals.learn(brought.body.jobKeys);
+                done(outcome);
+              }),
+            ),
           report: (report, _macKey, done) => {
             world.scan("report", report);
             if (!world.nats.isUp(node)) {
@@ -103,15 +114,7 @@ export class SimAgent {
           close: (done) => done(success(undefined)),
         },
         opener: {
-          open: (sealed, using, done) =>
-            node.io(() => {
-              const { bundle, kid } = world.seals.open(sealed);
-              if (bundle.expiresAt <= using.now) refuse(done, "MESSAGE_EXPIRED");
-              else if (compareVersions(bundle, using.floor) < 0) refuse(done, "MESSAGE_REPLAYED");
-              else if (!using.groups.some((group) => group.kid === kid))
-                refuse(done, "KEY_UNKNOWN");
-              else done(success(bundle));
-            }),
+          open: (sealed, using, done) => node.io(() => seals.open(sealed, using, done)),
         },
         store: {
           restore: (done) => done(success(undefined)),
@@ -153,6 +156,7 @@ export class SimAgent {
     this.driver?.stop();
     this.driver = undefined;
     this.emitLink = undefined;
+    this.seals = undefined;
     this.serving.clear();
     this.node.die();
     this.#world.good.begin(`node:${this.node.name}`);
@@ -203,8 +207,4 @@ export class SimAgent {
     if (news.kind === "joined") this.joinedAt = this.#world.timeline.now;
     if (news.kind === "ended") this.ended = true;
   }
-}
-
-function refuse(done: Done<never>, code: "MESSAGE_EXPIRED" | "MESSAGE_REPLAYED" | "KEY_UNKNOWN") {
-  done(failure(new EvergrantError(code, "refused")));
 }

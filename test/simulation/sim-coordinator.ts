@@ -7,11 +7,11 @@ import type { CasRegister } from "../../src/coordinator/ports/cas-register.ts";
 import type { Issuer } from "../../src/coordinator/ports/issuer.ts";
 import type { RenewalQueue } from "../../src/coordinator/ports/renewal-queue.ts";
 import { type Driver, startDriver } from "../../src/coordinator/runtime/driver.ts";
-import type { Bundle } from "../../src/protocol/bundle.ts";
 import { EvergrantError } from "../../src/protocol/errors.ts";
 import { failure, success } from "../../src/protocol/outcome.ts";
 import { durationMs } from "../../src/protocol/time.ts";
 import type { VirtualQueue } from "../support/virtual-queue.ts";
+import type { CoordinatorSeals } from "./seals.ts";
 import type { SimNode } from "./sim-node.ts";
 import type { World } from "./world.ts";
 
@@ -26,6 +26,8 @@ export class SimCoordinator {
   holder = "";
   /** Of its configuration when it started. */
   digests: ReadonlyMap<string, string> = new Map();
+  /** Its process's keys. */
+  seals: CoordinatorSeals | undefined;
   emitLink: ((event: LinkEvent) => void) | undefined;
   /** It came to its own end; nobody starts it again. */
   over = false;
@@ -71,8 +73,10 @@ export class SimCoordinator {
     const issuers = new Map(
       [...this.digests.keys()].map((name) => [name, this.#issuer(name)] as const),
     );
+    const seals = world.seals.coordinator(node, this.holder);
+    this.seals = seals;
     this.driver = startDriver({
-      settings: this.#settings(),
+      settings: this.#settings(seals),
       clock: node.clock,
       finished: (how) => this.#finished(how),
       ports: {
@@ -81,13 +85,13 @@ export class SimCoordinator {
         bundle: this.#watched<Uint8Array>("bundle", () =>
           world.oracle.onActs(this, "a bundle write"),
         ),
-        versionOf: (sealed) => world.seals.versionOf(sealed),
+        versionOf: seals.versionOf,
         sealer: {
           seal: (bundle, kid, done) =>
             node.io(() => {
               if (world.sealsFail) {
                 done(failure(new EvergrantError("MESSAGE_TOO_LARGE", "too large")));
-              } else done(success(world.seals.seal(bundle, kid, this.holder)));
+              } else seals.seal(bundle, kid, done);
             }),
         },
         queue: this.#queuePort(queue),
@@ -107,7 +111,7 @@ export class SimCoordinator {
           answerRegister: (request, decision, done) =>
             node.io(() => {
               world.scan("register answer", decision);
-              world.answerRegister(this, request, decision);
+              world.answerRegister(node, seals, request, decision);
               done(success(undefined));
             }),
           answerCommand: (request, answer, done) =>
@@ -124,7 +128,7 @@ export class SimCoordinator {
           notify: (notice, done) =>
             node.io(() => {
               world.scan("notice", notice);
-              world.nats.toServer(node, () => world.notify(notice));
+              world.nats.toServer(node, () => world.notify(notice, seals.signer));
               done(success(undefined));
             }),
           close: (done) => done(success(undefined)),
@@ -182,6 +186,7 @@ export class SimCoordinator {
     this.#queue?.crash();
     this.driver = undefined;
     this.emitLink = undefined;
+    this.seals = undefined;
     this.node.die();
     this.#world.good.begin(`node:${this.node.name}`);
     this.#world.leading(this);
@@ -206,13 +211,13 @@ export class SimCoordinator {
     });
   }
 
-  #settings(): CoreSettings {
+  #settings(seals: CoordinatorSeals): CoreSettings {
     const { profile } = this.#world;
     return {
       id: JOB,
       holder: this.holder,
-      groupSet: "set",
-      newGroupKid: `set.${this.holder}`,
+      groupSet: seals.groupSet,
+      newGroupKid: seals.newGroupKid,
       standby: this.#world.endedOnce || profile.coordinators > 1,
       ratio: 0.75,
       timing: profile.timing,
@@ -257,37 +262,5 @@ export class SimCoordinator {
       close: (done) => queue.close(done),
       obliterate: (done) => node.io(() => queue.obliterate(done)),
     };
-  }
-}
-
-/** Sealing without ciphers: bytes that say nothing, and a table of what is under them. */
-export class Seals {
-  readonly #bundles: { readonly bundle: Bundle; readonly kid: string; readonly by: string }[] = [];
-
-  seal(bundle: Bundle, kid: string, by: string): Uint8Array {
-    this.#bundles.push({ bundle, kid, by });
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, this.#bundles.length - 1);
-    return bytes;
-  }
-
-  /** @throws RangeError for bytes that were never sealed. */
-  open(sealed: Uint8Array): { bundle: Bundle; kid: string; by: string } {
-    const found = this.#bundles[new DataView(sealed.buffer, sealed.byteOffset).getUint32(0)];
-    if (found === undefined) throw new RangeError("no such bundle");
-    return found;
-  }
-
-  versionOf(sealed: Uint8Array): { term: number; generation: number } {
-    const { term, generation } = this.open(sealed).bundle;
-    return { term, generation };
-  }
-
-  /** Any of those that were ever sealed, for whoever plays them again. */
-  any(unit: number): Uint8Array | undefined {
-    if (this.#bundles.length === 0) return undefined;
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, Math.floor(unit * this.#bundles.length));
-    return bytes;
   }
 }

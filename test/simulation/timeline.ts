@@ -1,4 +1,14 @@
 /** True time, and everything that will happen in it: one queue for the whole world, on one thread. */
+
+/** Work that takes none of the world's time. `back` brings its outcome in, once it is done. */
+interface Errand {
+  readonly done: Promise<void>;
+  back(): void;
+}
+
+/** The world waits for each promise that this yields, and time stands still until it has settled. */
+export type Standstill = Generator<Promise<void>, void, void>;
+
 interface Happening {
   readonly at: number;
   readonly order: number;
@@ -19,6 +29,7 @@ export class Timeline {
   #order = 0;
   #sameInstant = 0;
   readonly #heap: Happening[] = [];
+  readonly #errands: Errand[] = [];
 
   /** Equals in the order in which they were set. A moment that has passed means at once. */
   at(time: number, happen: () => void): void {
@@ -42,9 +53,26 @@ export class Timeline {
     this.at(this.now + delay, happen);
   }
 
-  /** Lets everything happen up to `end`, unless `stop` says so before. */
-  runUntil(end: number, stop: () => boolean): void {
+  /**
+   * Work outside of the world's time, such as ciphers: nothing else happens before it is done.
+   * Errands that are under way together come back in the order in which they were sent, whichever
+   * is done first; so a seed replays.
+   */
+  send<T>(work: Promise<T>, back: (value: T) => void): void {
+    let deliver = (): void => undefined;
+    const done = work.then((value) => {
+      deliver = () => back(value);
+    });
+    this.#errands.push({ done, back: () => deliver() });
+  }
+
+  /** Lets everything happen up to `end`, unless `stop` says so before. Yields only for errands. */
+  *runUntil(end: number, stop: () => boolean): Standstill {
     for (;;) {
+      for (let errand = this.#errands.shift(); errand; errand = this.#errands.shift()) {
+        yield errand.done;
+        errand.back();
+      }
       const next = this.#heap[0];
       if (next === undefined || next.at > end || stop()) break;
       this.#pop();

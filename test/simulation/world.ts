@@ -1,7 +1,6 @@
 /** A whole job in one thread: its nodes, its servers, what goes between them, and who judges it. */
 
 import type { Admission, RegisterDecision } from "../../src/coordinator/ports/agent-link.ts";
-import { toBase64Url } from "../../src/protocol/encoding.ts";
 import { EvergrantError } from "../../src/protocol/errors.ts";
 import type { Ticket } from "../../src/protocol/join.ts";
 import type { Notice } from "../../src/protocol/notice.ts";
@@ -12,18 +11,23 @@ import type { RegisterRequest } from "../../src/worker-agent/ports/coordinator-l
 import { VirtualRedis } from "../support/virtual-queue.ts";
 import { Chance } from "./chance.ts";
 import { Faults } from "./faults.ts";
+import { Forger } from "./forger.ts";
 import { GoodTimes } from "./good-times.ts";
+import { JoseSeals } from "./jose-seals.ts";
+import { KeyRotation } from "./key-rotation.ts";
 import { Operator } from "./operator.ts";
 import { Oracle } from "./oracle.ts";
 import { type Profile, profileOf } from "./profile.ts";
+import { type CoordinatorSeals, type Seals, TableSeals } from "./seals.ts";
 import { SimAgent } from "./sim-agent.ts";
-import { JOB, Seals, SimCoordinator } from "./sim-coordinator.ts";
+import { JOB, SimCoordinator } from "./sim-coordinator.ts";
 import { MARK, SimIssuer } from "./sim-issuer.ts";
 import { SimNats } from "./sim-nats.ts";
 import { EPOCH, SimNode } from "./sim-node.ts";
-import { Timeline } from "./timeline.ts";
+import { type Standstill, Timeline } from "./timeline.ts";
 
-const KEY = toBase64Url(new Uint8Array(32));
+/** The world carries reports from agent to coordinator by itself. */
+const MAC_KEY = "A".repeat(43);
 
 export class World {
   readonly timeline = new Timeline();
@@ -32,7 +36,7 @@ export class World {
   readonly good: GoodTimes;
   readonly nats: SimNats;
   readonly redis = new VirtualRedis();
-  readonly seals = new Seals();
+  readonly seals: Seals;
   readonly coordinators: SimCoordinator[] = [];
   readonly agents: SimAgent[] = [];
   readonly oracle: Oracle;
@@ -60,6 +64,7 @@ export class World {
     this.#tracing = tracing;
     this.profile = profileOf(seed, this.chance);
     const { profile, timeline, chance } = this;
+    this.seals = profile.sealing === "jose" ? new JoseSeals(this, seed) : new TableSeals();
     this.good = new GoodTimes(timeline);
     this.nats = new SimNats(timeline, chance, profile.scale);
     this.oracle = new Oracle(this);
@@ -95,8 +100,8 @@ export class World {
     }
   }
 
-  /** Lives through the troubled time and the settling. Yields nothing: the oracle knows. */
-  run(): void {
+  /** Lives through the troubled time and the settling. Whether all was well, the oracle knows. */
+  *run(): Standstill {
     const { timeline, chance, profile, oracle } = this;
     const stop = (): boolean => oracle.violation !== undefined;
     for (const coordinator of this.coordinators) {
@@ -109,15 +114,19 @@ export class World {
       );
     }
     this.faults.begin();
-    timeline.runUntil(profile.troubled, stop);
+    if (this.seals instanceof JoseSeals) {
+      new Forger(this, this.seals).begin();
+      new KeyRotation(this, this.seals).begin();
+    }
+    yield* timeline.runUntil(profile.troubled, stop);
     if (stop()) return;
     this.faults.healAll();
-    timeline.runUntil(timeline.now + profile.settle, stop);
+    yield* timeline.runUntil(timeline.now + profile.settle, stop);
     if (stop()) return;
-    oracle.atRest(() => timeline.runUntil(timeline.now + 2 * profile.timing.beat, stop));
+    yield* oracle.atRest(() => timeline.runUntil(timeline.now + 2 * profile.timing.beat, stop));
     if (stop() || !profile.endsJob) return;
     this.faults.endJob();
-    timeline.runUntil(timeline.now + 12_000 + 4 * profile.timing.leaseTtl, stop);
+    yield* timeline.runUntil(timeline.now + 12_000 + 4 * profile.timing.leaseTtl, stop);
     if (!stop()) oracle.atEnd();
   }
 
@@ -134,7 +143,7 @@ export class World {
   trace(who: string, what: string, facts: unknown): void {
     if (!this.#tracing) return;
     const text = JSON.stringify(facts, (_key, value) =>
-      value instanceof Uint8Array ? `bytes:${[...value].join(".")}` : value,
+      value instanceof Uint8Array ? this.seals.label(value) : value,
     );
     this.lines.push(
       `${this.timeline.now.toFixed(1).padStart(10)}  ${who.padEnd(8)} ${what} ${text}`,
@@ -181,9 +190,15 @@ export class World {
     }
   }
 
-  notify(notice: Notice): void {
+  notify(notice: Notice, signer: string): void {
     for (const agent of this.agents) {
-      this.nats.toNode(agent.node, () => agent.emitLink?.({ kind: "notice", notice }));
+      this.nats.toNode(agent.node, () =>
+        agent.emitLink?.(
+          agent.seals?.trusts(signer) === true
+            ? { kind: "notice", notice }
+            : { kind: "refused", code: "KEY_UNKNOWN" },
+        ),
+      );
     }
   }
 
@@ -195,7 +210,13 @@ export class World {
     });
   }
 
-  register(agent: SimAgent, request: RegisterRequest, done: Done<RegisterAnswer>): void {
+  /** @param sealedTo the registration key: a coordinator without it can make nothing of the request. */
+  register(
+    agent: SimAgent,
+    request: RegisterRequest,
+    sealedTo: string,
+    done: Done<RegisterAnswer>,
+  ): void {
     const { node } = agent;
     let open = true;
     const end: Done<RegisterAnswer> = (outcome) => {
@@ -234,9 +255,10 @@ export class World {
         this.#requests += 1;
         const id = this.#requests;
         this.#registers.set(id, { agent, nonce, done: end });
-        this.nats.toNode(coordinator.node, () =>
-          coordinator.emitLink?.({ kind: "register", request: id, body, admission }),
-        );
+        this.nats.toNode(coordinator.node, () => {
+          if (coordinator.seals?.opens(sealedTo) !== true) return;
+          coordinator.emitLink?.({ kind: "register", request: id, body, admission });
+        });
       }
     });
     node.after(5000 * this.profile.scale, () =>
@@ -244,7 +266,12 @@ export class World {
     );
   }
 
-  answerRegister(coordinator: SimCoordinator, request: number, decision: RegisterDecision): void {
+  answerRegister(
+    by: SimNode,
+    seals: CoordinatorSeals,
+    request: number,
+    decision: RegisterDecision,
+  ): void {
     const asked = this.#registers.get(request);
     if (asked === undefined) return;
     this.#registers.delete(request);
@@ -268,8 +295,9 @@ export class World {
           term: decision.term,
           generation: decision.generation,
           timeMs,
-          groupKeys: decision.groupKids.map((kid) => ({ kid, key: KEY })),
-          macKey: KEY,
+          groupKeys: seals.groupKeys(decision.groupKids),
+          ...(seals.jobKeys === undefined ? {} : { jobKeys: seals.jobKeys }),
+          macKey: MAC_KEY,
           ticket,
           beatMs: decision.beatMs,
         },
@@ -278,7 +306,7 @@ export class World {
     } else answer = { accepted: false, code: decision.code, timeMs };
     const { node } = agent;
     const { epoch } = node;
-    this.nats.toServer(coordinator.node, () =>
+    this.nats.toServer(by, () =>
       this.nats.toNode(node, () => {
         if (node.epoch === epoch) done(success(answer));
       }),

@@ -1,4 +1,4 @@
-/** What every `CasRegister` must do, run on the real one and on the one in memory. */
+/** What every `CasRegister` must do, run on the real one, the simulated one and the one in memory. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type {
   CasRegister,
