@@ -48,9 +48,10 @@ beforeAll(async () => {
     endpoint: moto.url,
     base: { profile: "base", credentialsFile: join(dir, "base"), configFile: join(dir, "none") },
   };
+  // Jitter is a hash over the job's name, too: this one's third generation is renewed after 73 s.
   await writeFile(
     join(dir, "job.yaml"),
-    JSON.stringify({ job: "etl", renewal: { ratio: 0.1 }, providers: [lake] }),
+    JSON.stringify({ job: "lake", renewal: { ratio: 0.1 }, providers: [lake] }),
   );
   await writeFile(
     join(dir, "agent.yaml"),
