@@ -9,8 +9,9 @@ const servers = await startEmbedded({
   random: systemRandom,
   users: [{ user: "all" }],
 });
+process.on("SIGTERM", () => void servers.stop().then(() => process.exit(0)));
+process.stdin.resume();
+// Last, since whoever reads it may end this process at once.
 process.stdout.write(
   `${JSON.stringify({ nats: servers.nats.pid(), redis: servers.redis.pid() })}\n`,
 );
-process.on("SIGTERM", () => void servers.stop().then(() => process.exit(0)));
-process.stdin.resume();
