@@ -38,7 +38,8 @@ export function notAtRest(world: World, oracle: Oracle): string | undefined {
     if (record.configDigest !== digest) return `${name} is of another configuration`;
     // A standby takes what is due by its own clock, and lets it fall.
     const alone = world.coordinators.length === 1;
-    if (alone && planned.filter((p) => p.provider === name).length !== 1)
+    const waits = oracle.callsWithin(name, CALL_WINDOW) >= MAX_CALLS;
+    if (alone && !waits && planned.filter((p) => p.provider === name).length !== 1)
       return `${name} is not planned`;
     const mark = oracle.markOf(credential);
     for (const agent of world.agents) {

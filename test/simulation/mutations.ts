@@ -174,8 +174,8 @@ export const MUTATIONS: readonly Mutation[] = [
   one(
     "expiry by the issuer's clock: skew is measured",
     `${core}/receipt.ts`,
-    "return durationMs(Math.ceil(gap + DATE_RESOLUTION));",
-    "return durationMs(0);",
+    "const worst = durationMs(Math.ceil(most));",
+    "const worst = durationMs(0);",
   ),
   one(
     "tombstone: what is no longer configured is taken back",

@@ -18,6 +18,9 @@ const FOUND: readonly (readonly [seed: number, claim: string])[] = [
   [2225, "a runway measured under an earlier term is no demand"],
   [4152, "taking over uses up none of the calls"],
   [4465, "an issuer that hands out what is nearly over is not asked at that pace"],
+  [114352, "what the queue has raised is not put back while it waits for the bound on calls"],
+  [114435, "a lease that stands at our revision in a renewed store is not ours"],
+  [120761, "a life whose answer was held up is renewed at 75 % of the whole"],
 ];
 
 test.each(FOUND)("seed %i: %s", async (seed) => {

@@ -24,6 +24,8 @@ interface Connection {
   cut: boolean;
   /** What the node believes. */
   up: boolean;
+  /** The server that it was made to is gone: nothing passes before it is made anew, and its node is told. */
+  stale: boolean;
   emit: ((event: { kind: "connected" | "disconnected" }) => void) | undefined;
 }
 
@@ -59,7 +61,12 @@ export class SimNats {
   /** A process connects; `emit` hears of the connection from then on. */
   connect(node: SimNode, emit: Connection["emit"]): void {
     const before = this.#connections.get(node);
-    const connection: Connection = { cut: before?.cut ?? false, up: false, emit };
+    const connection: Connection = {
+      cut: before?.cut ?? false,
+      up: false,
+      stale: false,
+      emit,
+    };
     this.#connections.set(node, connection);
     this.#reconnect(node);
   }
@@ -70,7 +77,8 @@ export class SimNats {
 
   /** Whether messages pass now. */
   reachable(node: SimNode): boolean {
-    return this.state === "up" && this.#connections.get(node)?.cut !== true;
+    const connection = this.#connections.get(node);
+    return this.state === "up" && connection?.cut !== true && connection?.stale !== true;
   }
 
   cut(node: SimNode): void {
@@ -101,14 +109,18 @@ export class SimNats {
   up(): void {
     this.state = "up";
     for (const act of this.#frozen.splice(0)) act();
-    for (const node of this.#connections.keys()) this.#reconnect(node);
+    for (const [node, connection] of this.#connections) {
+      if (connection.stale) this.#noticeReset(node, connection);
+      this.#reconnect(node);
+    }
   }
 
-  /** All that was stored is gone. */
+  /** All that was stored is gone: another server comes up, to which no connection was ever made. */
   wipe(): void {
     this.#cells.clear();
     this.#sequence = 0;
     this.#incarnation += 1;
+    for (const connection of this.#connections.values()) connection.stale = true;
   }
 
   /** What is stored now. For the oracle. */
@@ -205,7 +217,9 @@ export class SimNats {
   }
 
   #passes(node: SimNode): boolean {
-    if (this.#connections.get(node)?.cut === true || this.state === "down") return false;
+    const connection = this.#connections.get(node);
+    if (connection?.cut === true || connection?.stale === true || this.state === "down")
+      return false;
     return !this.#chance.happens(this.weather.loss);
   }
 
@@ -223,7 +237,20 @@ export class SimNats {
     this.#timeline.after(this.#chance.unit() * this.#notice, () =>
       node.deliver(epoch, () => {
         if (connection?.up !== true || this.#connections.get(node) !== connection) return;
-        if (!connection.cut && this.state !== "down") return;
+        if (!connection.cut && !connection.stale && this.state !== "down") return;
+        connection.up = false;
+        connection.emit?.({ kind: "disconnected" });
+      }),
+    );
+  }
+
+  /** A server that is another one resets what it does not know. */
+  #noticeReset(node: SimNode, connection: Connection): void {
+    const { epoch } = node;
+    this.#timeline.after(0, () =>
+      node.deliver(epoch, () => {
+        if (!connection.up || !connection.stale || this.#connections.get(node) !== connection)
+          return;
         connection.up = false;
         connection.emit?.({ kind: "disconnected" });
       }),
@@ -238,6 +265,7 @@ export class SimNats {
         if (connection === undefined || this.#connections.get(node) !== connection) return;
         if (connection.up || connection.cut || this.state === "down") return;
         connection.up = true;
+        connection.stale = false;
         connection.emit?.({ kind: "connected" });
       }),
     );

@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { onTestFinished } from "vitest";
+import { onTestFailed, onTestFinished } from "vitest";
 import { parseJobConfig } from "../../src/coordinator/config.ts";
 import {
   type CoordinatorHandle,
@@ -76,6 +76,8 @@ export const FAST_AGENT = {
   reconnectJitterMs: 50,
 } as const;
 
+const LAST_WORDS = 25;
+
 export async function startJobRig(options: JobRigOptions): Promise<JobRig> {
   const dir = await mkdtemp(join(tmpdir(), "evergrant rig-"));
   const sts = await startStsEmulator({
@@ -88,6 +90,10 @@ export async function startJobRig(options: JobRigOptions): Promise<JobRig> {
   process.env["AWS_ACCESS_KEY_ID"] = base.accessKeyId;
   process.env["AWS_SECRET_ACCESS_KEY"] = base.secretAccessKey.reveal();
   const logs: string[] = [];
+  onTestFailed(() => {
+    // Why a job did not do what the test waited for is in what it said of itself; none of it is secret (I9).
+    process.stderr.write(`the coordinator's last words:\n${logs.slice(-LAST_WORDS).join("")}\n`);
+  });
   const closers: (() => Promise<unknown>)[] = [() => sts.stop()];
   onTestFinished(async () => {
     for (const close of closers.splice(0).reverse()) await close();

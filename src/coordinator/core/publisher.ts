@@ -78,7 +78,7 @@ export function isPublished(turn: Turn): boolean {
 export function advancePublisher(turn: Turn): void {
   const { core, now } = turn;
   const { publisher, writer } = core;
-  if (!isLeading(core) || now.mono >= leaseDeadline(core)) return;
+  if (!isLeading(core) || core.leadership.verify || now.mono >= leaseDeadline(core)) return;
   const target = wanted(turn);
   if (target === undefined || same(publisher.published, target)) return;
   if (publisher.op !== undefined || !due(turn, publisher.notBefore)) return;

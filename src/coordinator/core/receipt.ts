@@ -71,7 +71,9 @@ export function receiptOf(
   const range = skewRange({ from: askedAt, to: ours }, facts.issuerTime);
   const skew = range.worst;
   const issuerTime = later(ours, skew);
-  const issuedAt = rounded(facts.issuedAt ?? issuerTime);
+  // The life began when the answer was stamped, not when it was heard of: 75 % of it are counted from there.
+  const stamped = facts.issuerTime === undefined || skew === 0 ? issuerTime : facts.issuerTime;
+  const issuedAt = rounded(facts.issuedAt ?? stamped);
   const expiresAt =
     facts.expiresAt ??
     (provider.assumedLifetime === undefined

@@ -34,6 +34,8 @@ function planned(turn: Turn): (Attempt & { delay: DurationMs })[] {
   const plan: (Attempt & { delay: DurationMs })[] = [];
   for (const run of core.providers.values()) {
     if (run.next === undefined || !run.next.queued || run.phase.kind !== "idle") continue;
+    // Raised in its time, and waiting for something else: the bound on calls, or the lease.
+    if (run.next.fired && run.next.at <= now.mono) continue;
     const record = recordOf(core.writer.truth, run.settings.name);
     plan.push({
       provider: run.settings.name,

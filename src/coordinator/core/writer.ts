@@ -63,6 +63,8 @@ export function advanceWriter(turn: Turn): void {
     return;
   }
   if (now.mono >= leaseDeadline(core) || writer.op !== undefined) return;
+  // After a reconnect the store may be another one, whose revisions mean nothing to us.
+  if (leadership.verify) return;
   if (!due(turn, writer.notBefore)) return;
   if (writer.phase === "unread" || writer.phase === "reading") {
     writer.phase = "reading";

@@ -86,7 +86,11 @@ describe("who leads attends", () => {
 
 describe("an answer that was held up", () => {
   /** The issuer answered at once; this process, or the network, took `heldUpMs` to hear of it. */
-  function heldUp(heldUpMs: number): { readonly overMs: number; readonly warned: boolean } {
+  function heldUp(heldUpMs: number): {
+    readonly overMs: number;
+    readonly warned: boolean;
+    readonly renewedInMs: number;
+  } {
     const rig = new CoreRig({ issue: () => "hang" }).start();
     const [asked] = rig.effectsOf("obtain");
     if (asked === undefined) throw new Error("nothing was asked for");
@@ -113,6 +117,7 @@ describe("an answer that was held up", () => {
       // How much longer than the issuer's word it is thought to live.
       overMs: end - rig.nowMs + heldUpMs - HOUR,
       warned: rig.core.warnings.has("skew:lake"),
+      renewedInMs: rig.status().providers[0]?.nextAttemptInMs ?? Number.NaN,
     };
   }
 
@@ -121,6 +126,10 @@ describe("an answer that was held up", () => {
     expect(heldUp(0).overMs).toBeLessThanOrEqual(slack);
     expect(heldUp(700).overMs).toBeLessThanOrEqual(slack);
     expect(heldUp(8000).overMs).toBeLessThanOrEqual(0);
+  });
+
+  test("is renewed at 75 % of the life that it has, not of what is left of it", () => {
+    expect(heldUp(HOUR / 2).renewedInMs).toBeLessThanOrEqual(0.25 * HOUR);
   });
 
   test("is no reason to warn of the issuer's clock", () => {
