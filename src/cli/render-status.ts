@@ -53,7 +53,7 @@ function rotationTable(rotations: readonly RotationStatus[]): string {
         r.state,
         String(r.applied),
         howLong(r.publishToLastAckMs),
-        r.missing.join(","),
+        missingOf(r),
       ]),
   );
 }
@@ -77,18 +77,24 @@ export function renderAgents(agents: readonly AgentStatus[]): string {
   );
 }
 
+/** The names that the coordinator gave, and how many more there are. */
+export function missingOf({ missing, missingCount }: RotationStatus): string {
+  const more = (missingCount ?? missing.length) - missing.length;
+  return [...missing, ...(more > 0 ? [`and ${more} more`] : [])].join(", ");
+}
+
 /** One sentence on how a rotation ended or stands. */
 export function renderRotation(rotation: RotationStatus): string {
   const what = `rotation ${rotation.id} of ${rotation.providers.join(", ")}`;
   switch (rotation.state) {
     case "done": {
-      const gone = rotation.missing.length === 0 ? "" : `; lost: ${rotation.missing.join(", ")}`;
+      const gone = rotation.missing.length === 0 ? "" : `; lost: ${missingOf(rotation)}`;
       return `${what} is done: generation ${rotation.generation}, applied by ${rotation.applied} agent(s)${gone}\n`;
     }
     case "failed":
       return `${what} has failed: ${rotation.error ?? "no reason is given"}\n`;
     case "delivering":
-      return `${what} is on its way: generation ${rotation.generation}, applied by ${rotation.applied}, missing ${rotation.missing.join(", ") || "none"}\n`;
+      return `${what} is on its way: generation ${rotation.generation}, applied by ${rotation.applied}, missing ${missingOf(rotation) || "none"}\n`;
     case "pending":
     case "obtaining": {
       const error = rotation.error === undefined ? "" : `: ${rotation.error}`;

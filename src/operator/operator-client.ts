@@ -103,7 +103,19 @@ export async function connectOperator(
     throw new EvergrantError("MESSAGE_MALFORMED", `a ${answer.kind} answers ${command.kind}`);
   };
   const status = async () => (await ask({ kind: "status" }, "status")).status;
-  const agents = async () => (await ask({ kind: "agents" }, "agents")).agents;
+  const agents = async () => {
+    const all: AgentStatus[] = [];
+    let after: string | undefined;
+    do {
+      const page = await ask(
+        { kind: "agents", ...(after === undefined ? {} : { after }) },
+        "agents",
+      );
+      all.push(...page.agents);
+      after = page.next;
+    } while (after !== undefined);
+    return all;
+  };
   const rotation = async (of: string) =>
     (await ask({ kind: "rotation", id: of }, "rotation")).rotation;
 

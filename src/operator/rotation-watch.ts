@@ -115,6 +115,7 @@ function judge(
     generation,
     applied: applied.size,
     missing: [...lagging, ...gone],
+    missingCount: lagging.length + gone.length,
     state: lagging.length === 0 ? "done" : "delivering",
   };
 }

@@ -23,7 +23,11 @@ const reasonSchema = z.enum(REASONS);
 
 export const commandSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("status") }),
-  z.object({ kind: z.literal("agents") }),
+  z.object({
+    kind: z.literal("agents"),
+    /** `next` of the answer before, for those that follow. Absent: from the first. */
+    after: z.string().max(200).optional(),
+  }),
   z.object({
     kind: z.literal("rotate"),
     /** Absent: all providers. */
@@ -83,8 +87,10 @@ export const rotationStatusSchema = z.object({
   issuerCalls: z.int(),
   /** Agents that have applied it. */
   applied: z.int(),
-  /** Live agents that have not. */
+  /** Live agents that have not: the first of them, at most 100. */
   missing: z.array(z.string()),
+  /** How many they are. Absent: no more than are named. */
+  missingCount: z.int().min(0).optional(),
   publishToLastAckMs: z.number().optional(),
   error: z.string().optional(),
 });
@@ -126,7 +132,12 @@ export type AgentStatus = z.infer<typeof agentStatusSchema>;
 
 export const answerSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("status"), status: jobStatusSchema }),
-  z.object({ kind: z.literal("agents"), agents: z.array(agentStatusSchema) }),
+  z.object({
+    kind: z.literal("agents"),
+    agents: z.array(agentStatusSchema),
+    /** There are more: what to ask for them with. An answer fits into a message, whatever the size of the job. */
+    next: z.string().optional(),
+  }),
   z.object({ kind: z.literal("rotation"), rotation: rotationStatusSchema }),
   z.object({ kind: z.literal("ending") }),
   z.object({ kind: z.literal("refused"), code: z.string(), message: z.string() }),

@@ -97,7 +97,7 @@ function carryOut(turn: Turn, { operator, command }: CommandEnvelope): Answer {
     case "status":
       return { kind: "status", status: jobStatus(turn) };
     case "agents":
-      return { kind: "agents", agents: agentStatuses(turn) };
+      return { kind: "agents", ...agentStatuses(turn, command.after) };
     case "rotate": {
       const names = command.providers ?? [...core.providers.keys()];
       const unknown = names.filter((name) => !core.providers.has(name));

@@ -8,7 +8,7 @@ import { compareVersions, type Version } from "../../protocol/names.ts";
 import type { MonoMs } from "../../protocol/time.ts";
 import { audit, log, plus, type Turn } from "./core.ts";
 import { recordOf } from "./provider-run.ts";
-import { liveAgents } from "./roster.ts";
+import { type Agent, liveAgents } from "./roster.ts";
 
 /** What happened with one generation. */
 interface Delivery {
@@ -164,7 +164,7 @@ export class Rotations {
       state: d.published === undefined ? "obtaining" : settled ? "done" : "delivering",
       issuerCalls: d.parts.reduce((sum, part) => sum + part.calls, 0),
       applied: d.applied,
-      missing: [...d.waiting, ...d.missing].map(nameOf),
+      ...named(d.waiting, d.missing),
       ...(d.published === undefined || (!settled && d.lastAck === undefined)
         ? {}
         : { publishToLastAckMs: Math.max(0, (d.lastAck ?? d.published) - d.published) }),
@@ -197,11 +197,12 @@ export class Rotations {
     const out =
       published !== undefined &&
       compareVersions(published, { term: core.leadership.term, generation: target }) >= 0;
-    const missing = [...liveAgents(core)].filter((agent) => agent.applied < target);
+    const behind = new Set<string>();
+    for (const agent of liveAgents(core)) if (agent.applied < target) behind.add(keyOf(agent));
     // Right after a takeover the live agents are not all known yet: one interval for their reports.
     const settledAt = plus(core.leadership.leadingSince ?? now.mono, core.settings.timing.lost);
     const known = core.leadership.succeeded !== true || now.mono >= settledAt;
-    const done = out && missing.length === 0 && known;
+    const done = out && behind.size === 0 && known;
     if (done && !request.ended) this.#end(turn, request, "applied");
     const shown = delivery === undefined ? base : this.#statusOf(delivery, request.id);
     return {
@@ -211,14 +212,29 @@ export class Rotations {
       reason: "forced",
       generation: target,
       state: done ? "done" : "delivering",
-      missing: [
-        ...new Set([
-          ...missing.map((agent) => agent.agent),
-          ...[...(delivery?.missing ?? [])].map(nameOf),
-        ]),
-      ],
+      ...named(behind, delivery?.missing ?? new Set()),
     };
   }
 }
 
+/** As many as an operator reads: ten thousand names in each of fifty rotations fit into no message. */
+const MOST_NAMED = 100;
+
+/** Those of both, the first of them by name. */
+function named(
+  one: ReadonlySet<string>,
+  other: ReadonlySet<string>,
+): Pick<RotationStatus, "missing" | "missingCount"> {
+  const missing = new Set<string>();
+  for (const keys of [one, other]) {
+    for (const key of keys) {
+      if (missing.size >= MOST_NAMED) break;
+      missing.add(nameOf(key));
+    }
+  }
+  const both = [...other].filter((key) => one.has(key)).length;
+  return { missing: [...missing], missingCount: one.size + other.size - both };
+}
+
+const keyOf = ({ agent, instance }: Agent): string => `${agent}/${instance}`;
 const nameOf = (key: string): string => key.slice(0, key.lastIndexOf("/"));

@@ -2,11 +2,12 @@
 import type { AgentStatus, JobStatus, ProviderStatus } from "../../protocol/control.ts";
 import { classOf } from "../../protocol/errors.ts";
 import { compareVersions } from "../../protocol/names.ts";
-import { between } from "../../protocol/time.ts";
+import { between, type Now } from "../../protocol/time.ts";
 import type { Core, Turn } from "./core.ts";
 import { isLeading } from "./leadership.ts";
 import { type ProviderRun, recordOf, remaining } from "./provider-run.ts";
 import { isPublished } from "./publisher.ts";
+import type { Agent } from "./roster.ts";
 
 export function providerStatus(turn: Turn, run: ProviderRun): ProviderStatus {
   const { core, now } = turn;
@@ -52,20 +53,44 @@ export function providerStatus(turn: Turn, run: ProviderRun): ProviderStatus {
   };
 }
 
-export function agentStatuses({ core, now }: Turn): AgentStatus[] {
-  return [...core.roster.agents.values()].map((agent) => ({
-    agent: agent.agent,
-    instance: agent.instance,
-    state: agent.lost ? "lost" : "live",
-    term: agent.held.term,
-    generation: agent.held.generation,
-    ...(agent.runwayMs === undefined ? {} : { runwayMs: agent.runwayMs }),
-    lastHeardMs: Math.max(0, Math.floor(between(agent.lastHeard, now.mono))),
-    receivers: agent.receivers.map((r) => ({ ...r })),
-    failing: { ...agent.failing },
-    refused: { ...agent.refused },
-  }));
+/**
+ * What one answer holds, so that it fits into a message of NATS (1 MiB by default): an agent weighs some
+ * hundred bytes, and as much for each of its receivers and failures.
+ */
+const PAGE_WEIGHT = 2000;
+
+/** Those after `after`, by name and instance, as many as fit into one answer; `next` when there are more. */
+export function agentStatuses(
+  { core, now }: Turn,
+  after = "",
+): { readonly agents: AgentStatus[]; readonly next?: string } {
+  const keys = [...core.roster.agents.keys()].filter((key) => key > after).toSorted();
+  const agents: AgentStatus[] = [];
+  let weight = 0;
+  let last = after;
+  for (const key of keys) {
+    const agent = core.roster.agents.get(key);
+    if (agent === undefined) continue;
+    weight += 2 + agent.receivers.length + Object.keys(agent.failing).length;
+    if (weight > PAGE_WEIGHT && agents.length > 0) return { agents, next: last };
+    agents.push(agentStatus(agent, now));
+    last = key;
+  }
+  return { agents };
 }
+
+const agentStatus = (agent: Agent, now: Now): AgentStatus => ({
+  agent: agent.agent,
+  instance: agent.instance,
+  state: agent.lost ? "lost" : "live",
+  term: agent.held.term,
+  generation: agent.held.generation,
+  ...(agent.runwayMs === undefined ? {} : { runwayMs: agent.runwayMs }),
+  lastHeardMs: Math.max(0, Math.floor(between(agent.lastHeard, now.mono))),
+  receivers: agent.receivers.map((r) => ({ ...r })),
+  failing: { ...agent.failing },
+  refused: { ...agent.refused },
+});
 
 /** Why the coordinator is not ready; empty when it is. */
 export function notReady(turn: Turn): string[] {

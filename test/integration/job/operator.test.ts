@@ -1,11 +1,19 @@
 /** What an operator commands of a real job: waits that name the missing, cooldowns, recorded commands. */
+import { join } from "node:path";
 import { connect, type Msg } from "@nats-io/transport-node";
 import { beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "../../../src/cli/program.ts";
+import { readJobKeys } from "../../../src/coordinator/job-files.ts";
 import { connectOperator } from "../../../src/operator/operator-client.ts";
 import { readOperatorFile } from "../../../src/operator/operator-file.ts";
 import { openAnswer, type RotationStatus, sealCommand } from "../../../src/protocol/control.ts";
-import { createSigningKey, type JobPublicKeys } from "../../../src/protocol/keys.ts";
+import {
+  agentMacKey,
+  createSigningKey,
+  currentSet,
+  type JobPublicKeys,
+} from "../../../src/protocol/keys.ts";
+import { encodeReport } from "../../../src/protocol/report.ts";
 import { inboxPrefix, subject } from "../../../src/protocol/subjects.ts";
 import { seconds } from "../../../src/protocol/time.ts";
 import { systemClock, systemRandom } from "../../../src/runtime/system-clock.ts";
@@ -183,5 +191,32 @@ describe("a command", () => {
     const { code, stderr } = await evergrant(coordinator.operatorFile, "status");
     expect(code).toBe(4);
     expect(stderr).toContain("NO_COORDINATOR");
+  });
+});
+
+describe("a job of many agents", () => {
+  it("is listed whole, in as many messages as it takes", async () => {
+    const { rig, coordinator, operator } = await startedJob("many");
+    const keys = (
+      await readJobKeys(join(coordinator.runDir, "job-key.json"), operator.id)
+    ).reveal();
+    const nc = await connect({ servers: nats.url });
+    rig.atEnd(() => nc.close());
+    const { term } = coordinator.status();
+    for (let i = 0; i < 2500; i += 1) {
+      const who = { agent: `executor-${i}`, instance: `instance-${i}` };
+      const to = subject.agent(operator.id, "beat", who.agent);
+      const held = { term, generation: 1, runwayMs: {}, failing: {}, refused: {} };
+      const beat = { v: 1, type: "beat", ...who, sequence: 1, ...held } as const;
+      const key = agentMacKey(currentSet(keys).macRoot, operator.id, who);
+      nc.publish(to, encodeReport(beat, to, key));
+    }
+    await eventually(() => coordinator.status().agents.live === 2500);
+    const listed = await operator.agents();
+    expect(new Set(listed.map(({ agent }) => agent)).size).toBe(2500);
+    expect(listed).toHaveLength(2500);
+    const { code, stdout } = await evergrant(coordinator.operatorFile, "agents", "--json");
+    expect(code).toBe(0);
+    expect(stdout).toContain("executor-2499");
   });
 });
