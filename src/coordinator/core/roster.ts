@@ -51,6 +51,8 @@ export interface Roster {
   sweepAt: MonoMs;
   resendAt: MonoMs;
   resends: number;
+  /** When an agent was last heard to hold what is published. */
+  progressAt: MonoMs;
   resendOf: Version | undefined;
 }
 
@@ -67,6 +69,7 @@ export const newRoster = (): Roster => ({
   sweepAt: ALWAYS,
   resendAt: ALWAYS,
   resends: 0,
+  progressAt: ALWAYS,
   resendOf: undefined,
 });
 
@@ -185,7 +188,10 @@ export function onReport(turn: Turn, report: Report): void {
   }
   const version = { term: report.term, generation: report.generation };
   noteClaimedTerm(turn, report.term);
-  if (compareVersions(version, agent.held) > 0) agent.held = sharedVersion(core, version);
+  if (compareVersions(version, agent.held) > 0) {
+    agent.held = sharedVersion(core, version);
+    if (agent.held === core.publisher.published) core.roster.progressAt = turn.now.mono;
+  }
   switch (report.type) {
     case "ack": {
       const failed = report.results.filter((r) => r.outcome === "failed");
@@ -228,6 +234,13 @@ function lags(core: Core, agent: Agent): boolean {
   return published !== undefined && compareVersions(agent.held, published) < 0;
 }
 
+/**
+ * Acks of what is published come in: whoever has not answered yet may just be slow, and so may we be. Ten
+ * thousand agents that are sent the bundle again answer it again, and are slower for it.
+ */
+const progresses = ({ core, now }: Turn): boolean =>
+  now.mono < plus(core.roster.progressAt, core.settings.timing.resendFirst);
+
 function push(turn: Turn, agents: readonly string[]): void {
   const sealed = currentSealed(turn);
   if (sealed !== undefined && agents.length > 0)
@@ -262,6 +275,11 @@ export function advanceRoster(turn: Turn): void {
     roster.resendAt = plus(now.mono, timing.resendFirst);
   }
   if (!due(turn, roster.resendAt)) return;
+  if (progresses(turn)) {
+    roster.resendAt = plus(roster.progressAt, timing.resendFirst);
+    due(turn, roster.resendAt);
+    return;
+  }
   const behind: string[] = [];
   for (const agent of liveAgents(core)) if (lags(core, agent)) behind.push(agent.agent);
   roster.resends += 1;

@@ -257,3 +257,27 @@ describe("commands", () => {
     expect(rig.command({ kind: "status" })).toBeUndefined();
   });
 });
+
+describe("sending again", () => {
+  const ack = (rig: CoreRig, agent: string, generation: number): void =>
+    rig.report(agent, `${agent}1`, { type: "ack", generation, results: [] } as never);
+  const sent = (rig: CoreRig): (readonly string[])[] =>
+    rig.effectsOf("push").map(({ agents }) => agents);
+
+  test("waits while acks come in, so that many slow agents are not made slower, and names the rest at last", () => {
+    const rig = new CoreRig().start();
+    rig.run(1000);
+    const names = Array.from({ length: 20 }, (_, i) => `a${i}`);
+    for (const name of names) ack(rig, name, 1);
+    rig.command({ kind: "rotate", text: "test" });
+    const before = sent(rig).length;
+    // One ack each half second, but for the last, which has missed the broadcast.
+    for (const name of names.slice(0, -1)) {
+      ack(rig, name, 2);
+      rig.run(500);
+    }
+    expect(sent(rig).slice(before)).toEqual([]);
+    rig.run(1000);
+    expect(sent(rig).slice(before)).toEqual([["a19"]]);
+  });
+});
