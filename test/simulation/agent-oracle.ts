@@ -30,7 +30,8 @@ export class AgentOracle {
     this.#oracle = oracle;
   }
 
-  onPublished(bundle: Bundle): void {
+  /** From now on it may be heard: also one whose write nobody saw go through can be played to an agent. */
+  onSealed(bundle: Bundle): void {
     const version = { term: bundle.term, generation: bundle.generation };
     for (const credential of bundle.credentials) {
       const key = `${this.#oracle.markOf(credential)}@${credential.expiresAt}`;
@@ -38,6 +39,10 @@ export class AgentOracle {
       bearers.push(version);
       this.#bearers.set(key, bearers);
     }
+  }
+
+  onPublished(bundle: Bundle): void {
+    const version = { term: bundle.term, generation: bundle.generation };
     const { profile, timeline, agents } = this.#oracle.world;
     const { resendFirst, beat } = profile.timing;
     // A broadcast that got lost is sent again after 1, 2, 4 s.

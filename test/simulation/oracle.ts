@@ -3,9 +3,11 @@
  * under test it asks nothing but who leads. Each check names the invariant of the design that it
  * keeps watch over.
  */
+
 import type { JobState } from "../../src/coordinator/core/job-state.ts";
 import type { LeaseRecord } from "../../src/coordinator/core/lease-record.ts";
 import type { AuditEvent } from "../../src/protocol/audit.ts";
+import type { Bundle } from "../../src/protocol/bundle.ts";
 import type { RotationStatus } from "../../src/protocol/control.ts";
 import type { Credential } from "../../src/protocol/credential.ts";
 import type { Version } from "../../src/protocol/names.ts";
@@ -142,6 +144,10 @@ export class Oracle {
         this.violated("I5", `the state went back: ${before.term} to ${state.term}`);
     }
     this.#issuers.onState(state, before);
+  }
+
+  onSealed(bundle: Bundle): void {
+    this.#agents.onSealed(bundle);
   }
 
   #onBundle(sealed: Uint8Array): void {

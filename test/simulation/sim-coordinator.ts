@@ -91,7 +91,10 @@ export class SimCoordinator {
             node.io(() => {
               if (world.sealsFail) {
                 done(failure(new EvergrantError("MESSAGE_TOO_LARGE", "too large")));
-              } else seals.seal(bundle, kid, done);
+              } else {
+                world.oracle.onSealed(bundle);
+                seals.seal(bundle, kid, done);
+              }
             }),
         },
         queue: this.#queuePort(queue),
