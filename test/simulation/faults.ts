@@ -177,14 +177,17 @@ export class Faults {
           () => nats.up(),
         );
         return;
-      case "redis-away":
+      case "redis-away": {
+        // Or only the connection on which the worker waits has died, and plans go in as if all were well.
+        const silent = chance.happens(0.3);
         this.#during(
           ["redis"],
           length,
-          () => redis.goAway(),
-          () => redis.comeBack(),
+          () => (silent ? redis.fallSilent() : redis.goAway()),
+          () => (silent ? redis.speak() : redis.comeBack()),
         );
         return;
+      }
       case "redis-wiped":
         good.blip("redis");
         redis.wipe();

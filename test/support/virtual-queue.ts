@@ -42,6 +42,7 @@ export class VirtualRedis {
   readonly #queues = new Set<VirtualQueue>();
   readonly #faults: EnsureFault[] = [];
   #away = false;
+  #silent = false;
   #doubles = 0;
 
   /** Calls of `ensure` that reached it, also those that then failed. */
@@ -73,6 +74,17 @@ export class VirtualRedis {
     if (!this.#away) return;
     this.#away = false;
     for (const queue of [...this.#queues]) queue.reconnected();
+  }
+
+  /** Knob: it takes plans, and raises none of them. */
+  fallSilent(): void {
+    this.#silent = true;
+  }
+
+  /** Knob: it raises again. What came due meanwhile is raised next. */
+  speak(): void {
+    this.#silent = false;
+    for (const queue of this.#queues) queue.look();
   }
 
   /** Knob: FLUSHALL, or the promotion of an empty replica. Nobody is told. */
@@ -125,12 +137,12 @@ export class VirtualRedis {
 
   /** @internal The soonest due time; undefined when nothing is planned or it is away. */
   soonest(): EpochMs | undefined {
-    return this.#away ? undefined : this.planned()[0]?.due;
+    return this.#away || this.#silent ? undefined : this.planned()[0]?.due;
   }
 
   /** @internal Takes one that is due by `wall`; it is gone before it is raised. */
   take(wall: EpochMs): readonly PlannedAttempt[] {
-    const due = this.#away ? undefined : this.planned()[0];
+    const due = this.#away || this.#silent ? undefined : this.planned()[0];
     if (due === undefined || due.due > wall) return [];
     const attempt = attemptOf(due);
     this.#entries.delete(attemptId(attempt));

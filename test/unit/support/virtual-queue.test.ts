@@ -36,6 +36,18 @@ describe("the simulated queue's faults", () => {
     expect(seen).toEqual(["b", "a"]);
   });
 
+  test("while it is silent it takes plans and raises none, and raises them once it speaks", () => {
+    const { clock, redis, seen, ensure } = rig();
+    redis.fallSilent();
+    expect(ensure(["a", 1000])).toEqual(success(1));
+    clock.advance(5000);
+    expect(ensure(["a", 0])).toEqual(success(0));
+    expect(seen).toEqual([]);
+    redis.speak();
+    clock.advance(0);
+    expect(seen).toEqual(["a"]);
+  });
+
   test("a doubled due is raised twice, the next one once", () => {
     const { clock, redis, seen, ensure } = rig();
     redis.doubleNext();
