@@ -7,21 +7,11 @@
 import { readFile } from "node:fs/promises";
 import { accessFromBroker } from "../../src/nats/access.ts";
 import { type Broker, connectNats } from "../../src/nats/connect.ts";
-import type { Bundle } from "../../src/protocol/bundle.ts";
 import { joinFileSchema } from "../../src/protocol/join.ts";
-import type { Done, Outcome } from "../../src/protocol/outcome.ts";
 import { subject } from "../../src/protocol/subjects.ts";
 import { durationMs } from "../../src/protocol/time.ts";
-import { silentLogger } from "../../src/runtime/logger.ts";
-import { systemClock, systemRandom } from "../../src/runtime/system-clock.ts";
-import {
-  IN_PROCESS,
-  inProcessReceivers,
-} from "../../src/worker-agent/adapters/in-process/in-process-receivers.ts";
-import { joseOpener } from "../../src/worker-agent/adapters/jose-opener/jose-opener.ts";
-import { type Composed, composeAgent } from "../../src/worker-agent/compose.ts";
-import { parseAgentConfig } from "../../src/worker-agent/config.ts";
-import type { Receivers } from "../../src/worker-agent/ports/receivers.ts";
+import { systemClock } from "../../src/runtime/system-clock.ts";
+import { type BenchAgent, joinBench, type Opening, setOpening } from "../support/bench-agent.ts";
 
 export interface FleetOrder {
   readonly joinFile: string;
@@ -38,11 +28,9 @@ const send = (message: object): void => {
   process.send?.(message);
 };
 
-let openingApart = false;
-
-process.on("message", (order: FleetOrder | "stop" | "cpu" | "open-apart" | "open-each") => {
+process.on("message", (order: FleetOrder | "stop" | "cpu" | Opening) => {
   if (order === "open-apart" || order === "open-each") {
-    openingApart = order === "open-apart";
+    setOpening(order);
     return;
   }
   if (order === "cpu") {
@@ -62,56 +50,11 @@ process.on("message", (order: FleetOrder | "stop" | "cpu" | "open-apart" | "open
 // A parent that is gone leaves nobody behind.
 process.on("disconnect", () => process.exit(1));
 
-const agents: Composed<Receivers>[] = [];
+const agents: BenchAgent[] = [];
 const brokers: Broker[] = [];
 
 async function stop(): Promise<void> {
   await Promise.all([...agents.map((a) => a.close()), ...brokers.map((b) => b.close())]);
-}
-
-/** The bundle that was opened last in this process, or is being opened, and who waits for it. */
-let shared: { sealed: Uint8Array; outcome?: Outcome<Bundle>; waiting: Done<Bundle>[] } | undefined;
-
-/** Opens with jose, as every agent does, but once for all agents of the process when it is to be apart. */
-const benchOpener: typeof joseOpener = (id, keys) => {
-  const jose = joseOpener(id, keys);
-  return {
-    open(sealed, using, done) {
-      if (!openingApart) return jose.open(sealed, using, done);
-      if (shared !== undefined && Buffer.compare(shared.sealed, sealed) === 0) {
-        if (shared.outcome === undefined) shared.waiting.push(done);
-        else done(shared.outcome);
-        return;
-      }
-      const mine: NonNullable<typeof shared> = { sealed, waiting: [done] };
-      shared = mine;
-      jose.open(sealed, using, (outcome) => {
-        mine.outcome = outcome;
-        for (const each of mine.waiting) each(outcome);
-      });
-    },
-  };
-};
-
-/** As `joinJob` does it, but for the opener. */
-async function joinBench(joinFile: string, name: string): Promise<Composed<Receivers>> {
-  const agent = await composeAgent({
-    from: { joinFile },
-    name,
-    stateDir: undefined,
-    timings: parseAgentConfig({ providers: [] }).timings,
-    startTimeout: durationMs(60_000),
-    specs: [],
-    convention: [{ kind: IN_PROCESS, serves: ["*"] }],
-    providers: [],
-    clock: systemClock,
-    random: systemRandom,
-    logger: silentLogger,
-    receivers: () => inProcessReceivers(systemClock, () => undefined),
-    opener: benchOpener,
-  });
-  agent.start();
-  return agent;
 }
 
 async function start(order: FleetOrder): Promise<void> {

@@ -3,8 +3,9 @@ import { readFile } from "node:fs/promises";
 import { accessFromBroker } from "../../src/nats/access.ts";
 import { type Broker, connectNats } from "../../src/nats/connect.ts";
 import { joinFileSchema } from "../../src/protocol/join.ts";
+import { durationMs } from "../../src/protocol/time.ts";
 import { systemClock } from "../../src/runtime/system-clock.ts";
-import { type JobMembership, joinJob } from "../../src/worker-agent/join-job.ts";
+import { type BenchAgent, joinBench, type Opening, setOpening } from "../support/bench-agent.ts";
 import { answer, usage } from "../support/child.ts";
 
 export type FleetQuestion =
@@ -19,19 +20,21 @@ export type FleetQuestion =
       readonly requestBytes: number;
       readonly ackBytes: number;
     }
+  | { readonly kind: "opening"; readonly how: Opening }
   | { readonly kind: "usage" };
 
-const agents: JobMembership[] = [];
+const agents: BenchAgent[] = [];
 const brokers: Broker[] = [];
 
 answer(async (question: FleetQuestion) => {
   if (question.kind === "usage") return usage();
+  if (question.kind === "opening") return setOpening(question.how);
   const names = Array.from({ length: question.count }, (_, i) => `bench-${question.first + i}`);
   if (question.kind === "agents") {
     await pooled(names, question.atOnce, async (name) => {
-      const agent = await joinJob({ joinFile: question.joinFile, name });
+      const agent = await joinBench(question.joinFile, name);
       agents.push(agent);
-      await agent.ready(300_000);
+      await agent.ready(durationMs(300_000));
     });
     return agents.length;
   }
