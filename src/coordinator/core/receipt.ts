@@ -150,10 +150,11 @@ function unchanged(current: Credential, facts: ObtainedFacts, expiresAt: EpochMs
 }
 
 /**
- * The issuer's clock less ours: at least `sure` away from none, and at most `worst`. It stamped its answer at some moment of the call, and a `Date` header
- * is rounded down to the second. After a quick call that allows for no skew there is none to speak of;
- * else the issuer is taken to be as far ahead as it can be, so that a life is never thought longer
- * than it is, however long the answer or this process was held up (I2).
+ * The issuer's clock less ours: at least `sure` away from none, and at most `worst`. It stamped its
+ * answer at some moment of the call, and a `Date` header is rounded down to the second. After a quick
+ * call that allows for no skew there is none to speak of; else the issuer is taken to be as far ahead
+ * as it can be, so that a life is never thought longer than it is, however long the answer or this
+ * process was held up (I2).
  */
 function skewRange(
   call: { readonly from: EpochMs; readonly to: EpochMs },
