@@ -25,6 +25,9 @@ export class AgentOracle {
   readonly #applied = new Map<string, { version: Version; generation: number }>();
   /** Which bundles bear a credential, by its mark and expiry, oldest first. */
   readonly #bearers = new Map<string, Version[]>();
+  /** When the bundle was last sent again to an agent, by name. */
+  readonly #pushed = new Map<string, number>();
+  readonly #written = new Set<string>();
 
   constructor(oracle: Oracle) {
     this.#oracle = oracle;
@@ -41,8 +44,55 @@ export class AgentOracle {
     }
   }
 
+  onPushed(agents: readonly string[]): void {
+    for (const name of agents) this.#pushed.set(name, this.#oracle.world.timeline.now);
+  }
+
+  /**
+   * Whoever is known to live and has not answered is sent it again, whatever the weather; beats come later.
+   * @param known since when the leader knows that it is published; at first it may wait for the answer
+   */
+  #watchResend(version: Version, known?: number): void {
+    const { world } = this.#oracle;
+    const { profile, timeline, agents } = world;
+    const at = timeline.now;
+    // Each ack that comes in puts it off once.
+    const wait = (agents.length + 2) * profile.timing.resendFirst + 200;
+    timeline.after(wait, () => {
+      const { leader } = world;
+      if (leader === undefined || leader.since > at || world.endedOnce) return;
+      if (world.good.since(`node:${leader.coordinator.node.name}`) > at) return;
+      const core = leader.coordinator.driver?.core();
+      const published = core?.publisher.published;
+      if (published === undefined || compareVersions(published, version) < 0) {
+        this.#watchResend(version);
+        return;
+      }
+      if (compareVersions(published, version) > 0) return;
+      // The next one is on its way, and is what will be sent.
+      if (core?.writer.committed?.generation !== version.generation) return;
+      if (known === undefined) {
+        this.#watchResend(version, timeline.now);
+        return;
+      }
+      for (const { agent, held, lost, lastHeard } of core?.roster.agents.values() ?? []) {
+        if (lost || compareVersions(held, version) >= 0) continue;
+        const silent = leader.coordinator.node.clock.now().mono - lastHeard;
+        if (silent < wait || (this.#pushed.get(agent) ?? 0) >= known - wait) continue;
+        this.#oracle.violated(
+          "I4",
+          `${agent} was not sent ${version.term}.${version.generation} again in ${wait} ms`,
+        );
+      }
+    });
+  }
+
   onPublished(bundle: Bundle): void {
     const version = { term: bundle.term, generation: bundle.generation };
+    // Once: what is written again, to a store that lost it, is on the long end of its ladder already.
+    const name = `${version.term}.${version.generation}`;
+    if (!this.#written.has(name)) this.#watchResend(version);
+    this.#written.add(name);
     const { profile, timeline, agents } = this.#oracle.world;
     const { resendFirst, beat } = profile.timing;
     // A broadcast that got lost is sent again after 1, 2, 4 s.

@@ -146,6 +146,10 @@ export class Oracle {
     this.#issuers.onState(state, before);
   }
 
+  onPushed(agents: readonly string[]): void {
+    this.#agents.onPushed(agents);
+  }
+
   onSealed(bundle: Bundle): void {
     this.#agents.onSealed(bundle);
   }

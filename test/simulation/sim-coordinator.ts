@@ -125,6 +125,7 @@ export class SimCoordinator {
             }),
           push: (agents, sealed, done) =>
             node.io(() => {
+              world.oracle.onPushed(agents);
               world.nats.toServer(node, () => world.push(agents, sealed));
               done(success(undefined));
             }),

@@ -163,8 +163,12 @@ export function advanceLeadership(turn: Turn): void {
     case "leading": {
       const { held } = leadership;
       if (held === undefined) return;
-      // Looked at first: a store that was lost counts its revisions anew, and what stands at ours may be another's.
-      if (leadership.verify || due(turn, later(held.since, timing.leaseRenew))) readLease(turn);
+      if (leadership.verify) {
+        // A store that was lost counts its revisions anew: what stands at ours may be another's.
+        readLease(turn);
+      } else if (due(turn, later(held.since, timing.leaseRenew))) {
+        writeLease(turn, held.revision, { ...held.record, renewals: held.record.renewals + 1 });
+      }
       return;
     }
   }
