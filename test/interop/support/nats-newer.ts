@@ -32,7 +32,12 @@ async function build(): Promise<void> {
   const module = `github.com/nats-io/nats-server/v2@v${NEWER_NATS}`;
   try {
     const { status, stderr } = await runProgram("go", ["install", module], {
-      env: { GOBIN: aside, CGO_ENABLED: "0" },
+      // The last folder is where Go's own archive is unpacked to, on the PATH of few but login shells.
+      env: {
+        GOBIN: aside,
+        CGO_ENABLED: "0",
+        PATH: `${process.env["PATH"] ?? ""}:/usr/local/go/bin`,
+      },
     }).catch((cause: unknown) => {
       throw new Error(`nats-server ${NEWER_NATS} is built by Go, which is not to be had`, {
         cause,
