@@ -214,12 +214,6 @@ export const MUTATIONS: readonly Mutation[] = [
     "",
   ),
   one(
-    "vanished lease: a standby waits for the holder to rewrite it",
-    `${core}/leadership.ts`,
-    "if (free && !gone) {",
-    "if (free) {",
-  ),
-  one(
     "rewriting a lost store: the holder does it from memory",
     `${core}/leadership.ts`,
     "if (entry === undefined || reading.incarnation !== held.incarnation) {",
