@@ -177,7 +177,7 @@ export class Oracle {
   /** Lost again before the first loss was over: two that know nothing of each other, in one second. */
   lostAnew(): boolean {
     const long = this.world.timeline.now - 3 * this.world.profile.timing.leaseTtl;
-    // A term is a second: one that was taken within it, and lost with its store, is taken again.
+    // Whoever has lost what was known of terms begins at the second: one of a moment ago may be above it.
     const lately = this.#wipes.some((at) => at > this.world.timeline.now - 3000);
     return lately || this.#wipes.filter((at) => at > long).length > 1;
   }

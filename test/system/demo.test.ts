@@ -79,6 +79,19 @@ describe("evergrant demo", () => {
     expect(existsSync(folder)).toBe(false);
   });
 
+  it("shows an AWS and a Google provider in one job, each called once for each of its generations", async () => {
+    const demo = evergrant(
+      ["demo", "--provider", "both", "--duration", "25s", "--lifetime", "12s", "--json"],
+      { cwd: dir },
+    );
+    expect(await demo.ended, demo.stderr()).toBe(0);
+    const report = JSON.parse(demo.stdout()) as DemoReport;
+    expect(report).toMatchObject({ faults: [], longestGapMs: 0, refusedMessages: 0 });
+    const providers = report.rotations.flatMap(({ provider }) => provider.split(","));
+    expect(new Set(providers)).toEqual(new Set(["lake", "gcs"]));
+    expect(report.issuerCalls).toBe(providers.length);
+  });
+
   it.each(["SIGINT", "SIGTERM"] as const)("ends every process at %s", async (name) => {
     const demo = evergrant(["demo", "--run-dir", `run ${name}`], { cwd: dir });
     await demo.says("first credential applied");

@@ -9,6 +9,7 @@
  */
 import type { AuditEvent } from "../../protocol/audit.ts";
 import type { ErrorCode } from "../../protocol/errors.ts";
+import type { Notice } from "../../protocol/notice.ts";
 import {
   between,
   type DurationMs,
@@ -136,6 +137,19 @@ export function nextSequence(core: Core): number {
   core.lastSequence += 1;
   return core.lastSequence;
 }
+
+/** What is said to all agents, in the order of its making. */
+export const noticeOf = (turn: Turn, what: Notice["what"]): Effect => ({
+  kind: "notify",
+  notice: {
+    v: 1,
+    ...turn.core.settings.id,
+    term: turn.core.leadership.term,
+    sequence: nextSequence(turn.core),
+    timeMs: rounded(jobTime(turn)),
+    what,
+  },
+});
 
 export const rounded = (instant: EpochMs): EpochMs => epochMs(Math.floor(instant));
 export const plus = (at: MonoMs, by: DurationMs): MonoMs => later(at, by);

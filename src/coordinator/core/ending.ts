@@ -5,18 +5,7 @@
  * the next one follows, since a half-ended job helps nobody.
  */
 import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
-import {
-  ALWAYS,
-  audit,
-  due,
-  jobTime,
-  log,
-  newOp,
-  nextSequence,
-  plus,
-  rounded,
-  type Turn,
-} from "./core.ts";
+import { ALWAYS, audit, due, log, newOp, noticeOf, plus, type Turn } from "./core.ts";
 import type { Effect, Event, Op } from "./effects.ts";
 import { recordOf } from "./provider-run.ts";
 
@@ -109,7 +98,7 @@ function finish(turn: Turn): void {
 
 function stepsOf(turn: Turn, how: "handed-over" | "ended"): Effect[] {
   const { core } = turn;
-  const { leadership, settings } = core;
+  const { leadership } = core;
   const lease = (state: "released" | "ended"): Effect[] =>
     leadership.held === undefined
       ? []
@@ -128,19 +117,8 @@ function stepsOf(turn: Turn, how: "handed-over" | "ended"): Effect[] {
       ? [{ kind: "cancel" as const, op: newOp(core), provider: run.settings.name, credential }]
       : [];
   });
-  const goodbye: Effect = {
-    kind: "notify",
-    notice: {
-      v: 1,
-      ...settings.id,
-      term: leadership.term,
-      sequence: nextSequence(core),
-      timeMs: rounded(jobTime(turn)),
-      what: { kind: "goodbye" },
-    },
-  };
   return [
-    goodbye,
+    noticeOf(turn, { kind: "goodbye" }),
     ...cancels,
     ...lease("ended"),
     { kind: "remove-keys", op: newOp(core) },

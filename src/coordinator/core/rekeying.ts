@@ -2,7 +2,7 @@
  * A new group key when the job key file has another current set (docs/protocol.md, "Rotation of the
  * keys"). Owns when; refuses to know keys: a group key's id begins with the id of its set.
  */
-import { jobTime, log, nextSequence, rounded, type Turn } from "./core.ts";
+import { log, noticeOf, type Turn } from "./core.ts";
 import { isPublished } from "./publisher.ts";
 import { changeTruth } from "./writer.ts";
 
@@ -34,17 +34,7 @@ export function announceRekey(turn: Turn): void {
   if (!core.publisher.rekeyWanted || kid === undefined || !isCurrent(turn, kid)) return;
   if (!isPublished(turn)) return;
   core.publisher.rekeyWanted = false;
-  turn.effects.push({
-    kind: "notify",
-    notice: {
-      v: 1,
-      ...core.settings.id,
-      term: core.leadership.term,
-      sequence: nextSequence(core),
-      timeMs: rounded(jobTime(turn)),
-      what: { kind: "rekey", kid },
-    },
-  });
+  turn.effects.push(noticeOf(turn, { kind: "rekey", kid }));
 }
 
 const isCurrent = ({ core }: Turn, kid: string | undefined): boolean =>

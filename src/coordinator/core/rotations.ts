@@ -164,7 +164,7 @@ export class Rotations {
       state: d.published === undefined ? "obtaining" : settled ? "done" : "delivering",
       issuerCalls: d.parts.reduce((sum, part) => sum + part.calls, 0),
       applied: d.applied,
-      ...named(d.waiting, d.missing),
+      ...named([...d.waiting, ...d.missing]),
       ...(d.published === undefined || (!settled && d.lastAck === undefined)
         ? {}
         : { publishToLastAckMs: Math.max(0, (d.lastAck ?? d.published) - d.published) }),
@@ -197,12 +197,11 @@ export class Rotations {
     const out =
       published !== undefined &&
       compareVersions(published, { term: core.leadership.term, generation: target }) >= 0;
-    const behind = new Set<string>();
-    for (const agent of liveAgents(core)) if (agent.applied < target) behind.add(keyOf(agent));
+    const behind = [...liveAgents(core)].filter((agent) => agent.applied < target).map(keyOf);
     // Right after a takeover the live agents are not all known yet: one interval for their reports.
     const settledAt = plus(core.leadership.leadingSince ?? now.mono, core.settings.timing.lost);
     const known = core.leadership.succeeded !== true || now.mono >= settledAt;
-    const done = out && behind.size === 0 && known;
+    const done = out && behind.length === 0 && known;
     if (done && !request.ended) this.#end(turn, request, "applied");
     const shown = delivery === undefined ? base : this.#statusOf(delivery, request.id);
     return {
@@ -212,7 +211,7 @@ export class Rotations {
       reason: "forced",
       generation: target,
       state: done ? "done" : "delivering",
-      ...named(behind, delivery?.missing ?? new Set()),
+      ...named([...behind, ...(delivery?.missing ?? [])]),
     };
   }
 }
@@ -220,20 +219,10 @@ export class Rotations {
 /** As many as an operator reads: ten thousand names in each of fifty rotations fit into no message. */
 const MOST_NAMED = 100;
 
-/** Those of both, the first of them by name. */
-function named(
-  one: ReadonlySet<string>,
-  other: ReadonlySet<string>,
-): Pick<RotationStatus, "missing" | "missingCount"> {
-  const missing = new Set<string>();
-  for (const keys of [one, other]) {
-    for (const key of keys) {
-      if (missing.size >= MOST_NAMED) break;
-      missing.add(nameOf(key));
-    }
-  }
-  const both = [...other].filter((key) => one.has(key)).length;
-  return { missing: [...missing], missingCount: one.size + other.size - both };
+/** The first of the agents' names, and how many names there are. */
+function named(keys: Iterable<string>): Pick<RotationStatus, "missing" | "missingCount"> {
+  const names = [...new Set([...keys].map(nameOf))];
+  return { missing: names.slice(0, MOST_NAMED), missingCount: names.length };
 }
 
 const keyOf = ({ agent, instance }: Agent): string => `${agent}/${instance}`;

@@ -64,13 +64,12 @@ export function agentStatuses(
   { core, now }: Turn,
   after = "",
 ): { readonly agents: AgentStatus[]; readonly next?: string } {
-  const keys = [...core.roster.agents.keys()].filter((key) => key > after).toSorted();
+  const rest = [...core.roster.agents].filter(([key]) => key > after);
+  rest.sort(([one], [other]) => (one < other ? -1 : 1));
   const agents: AgentStatus[] = [];
   let weight = 0;
   let last = after;
-  for (const key of keys) {
-    const agent = core.roster.agents.get(key);
-    if (agent === undefined) continue;
+  for (const [key, agent] of rest) {
     weight += 2 + agent.receivers.length + Object.keys(agent.failing).length;
     if (weight > PAGE_WEIGHT && agents.length > 0) return { agents, next: last };
     agents.push(agentStatus(agent, now));

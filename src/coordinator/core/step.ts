@@ -13,17 +13,7 @@ import type { MonoMs, Now } from "../../protocol/time.ts";
 import { adopt } from "./adoption.ts";
 import { onObtained } from "./attempt.ts";
 import { onCommand } from "./commands.ts";
-import {
-  audit,
-  type Core,
-  countRefused,
-  FAR,
-  jobTime,
-  log,
-  nextSequence,
-  rounded,
-  type Turn,
-} from "./core.ts";
+import { audit, type Core, countRefused, FAR, log, noticeOf, type Turn } from "./core.ts";
 import type { Effect, Event } from "./effects.ts";
 import { advanceEnding, isEnding, newEnding, onStepDone, startEnding } from "./ending.ts";
 import {
@@ -257,17 +247,7 @@ function askForReports(turn: Turn): void {
   const { core } = turn;
   if (!core.publisher.reportWanted || !isPublished(turn)) return;
   core.publisher.reportWanted = false;
-  turn.effects.push({
-    kind: "notify",
-    notice: {
-      v: 1,
-      ...core.settings.id,
-      term: core.leadership.term,
-      sequence: nextSequence(core),
-      timeMs: rounded(jobTime(turn)),
-      what: { kind: "report" },
-    },
-  });
+  turn.effects.push(noticeOf(turn, { kind: "report" }));
 }
 
 /** What operators see now. Changes nothing. */
