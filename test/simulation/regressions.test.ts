@@ -20,6 +20,8 @@ const FOUND: readonly (readonly [seed: number, claim: string])[] = [
   [4465, "an issuer that hands out what is nearly over is not asked at that pace"],
   [114352, "what the queue has raised is not put back while it waits for the bound on calls"],
   [114435, "a lease that stands at our revision in a renewed store is not ours"],
+  [209009, "what agents still hold is renewed before its end, though no memory of it is left"],
+  [214341, "an answer without a stamp may be as old as its call"],
   [120761, "a life whose answer was held up is renewed at 75 % of the whole"],
 ];
 

@@ -2,6 +2,7 @@
  * Demand: an operator forces a rotation, or an agent's consumer was refused. Requests coalesce, a
  * cooldown keeps them from hammering the issuer, and none ever postpones an earlier renewal.
  */
+import type { Version } from "../../protocol/names.ts";
 import { between, type DurationMs, durationMs } from "../../protocol/time.ts";
 import { log, plus, type Turn } from "./core.ts";
 import { type ProviderRun, recordOf } from "./provider-run.ts";
@@ -39,10 +40,16 @@ export function onAgentRunway(
   agent: string,
   provider: string,
   runway: DurationMs,
-  generation: number,
+  { term, generation }: Version,
 ): void {
-  const { providers, settings } = turn.core;
+  const { providers, settings, leadership } = turn.core;
   const run = providers.get(provider);
+  if (run !== undefined && run.expires === undefined) {
+    hastenRetry(turn, run, runway);
+    return;
+  }
+  // Of an earlier term it measures something else: where stores were lost, generations begin anew.
+  if (term < leadership.term) return;
   // What it measures must be what is held now: a newer credential may be committed and on its way.
   if (generation < (recordOf(turn.core.writer.truth, provider)?.credential?.generation ?? 0))
     return;
@@ -54,6 +61,18 @@ export function onAgentRunway(
   log(turn, "warn", "an agent holds less life than this clock says: renewing", { provider, agent });
   const held = recordOf(turn.core.writer.truth, provider)?.credential?.generation ?? 0;
   onAgentDemand(turn, agent, provider, held);
+}
+
+/**
+ * All stores and memories of the job's credential are lost, and the issuer has refused us so far; but
+ * agents still serve it. As with a credential of our own, no wait for the next attempt is longer than
+ * a third of what is left; not below the ladder's first step, since it is only the agent's word.
+ */
+function hastenRetry(turn: Turn, run: ProviderRun, runway: DurationMs): void {
+  if (run.next === undefined || run.phase.kind !== "idle" || runway <= 0) return;
+  const wait = Math.max(turn.core.settings.timing.retryFirst, runway / 3);
+  const at = plus(turn.now.mono, durationMs(wait));
+  if (at < run.next.at) run.next = { at, reason: "retry", queued: false, fired: false };
 }
 
 /** A cycle that serves a demand begins: the next one waits, twice as long while agents go on. */

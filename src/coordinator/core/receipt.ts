@@ -71,9 +71,7 @@ export function receiptOf(
   const range = skewRange({ from: askedAt, to: ours }, facts.issuerTime);
   const skew = range.worst;
   const issuerTime = later(ours, skew);
-  // The life began when the answer was stamped, not when it was heard of: 75 % of it are counted from there.
-  const stamped = facts.issuerTime === undefined || skew === 0 ? issuerTime : facts.issuerTime;
-  const issuedAt = rounded(facts.issuedAt ?? stamped);
+  const issuedAt = rounded(facts.issuedAt ?? beginOf(facts, askedAt, range, issuerTime));
   const expiresAt =
     facts.expiresAt ??
     (provider.assumedLifetime === undefined
@@ -168,6 +166,20 @@ function skewRange(
   if (most <= 0) return { sure: worst, worst };
   const quick = between(call.from, call.to) <= DATE_RESOLUTION;
   return { sure: durationMs(0), worst: quick ? durationMs(0) : worst };
+}
+
+/**
+ * The life began when the answer was stamped, not when it was heard of: 75 % of it are counted from
+ * there. Without a stamp it may have begun as early as the call did.
+ */
+function beginOf(
+  { issuerTime: stamp }: ObtainedFacts,
+  askedAt: EpochMs,
+  { worst }: { readonly worst: DurationMs },
+  issuerTime: EpochMs,
+): EpochMs {
+  if (stamp === undefined) return askedAt;
+  return worst === 0 ? issuerTime : stamp;
 }
 
 function noteSkew(turn: Turn, provider: ProviderSettings, skew: DurationMs): void {

@@ -208,10 +208,9 @@ export function onReport(turn: Turn, report: Report): void {
       if (report.applied === true) applied(turn, key, agent, version);
       // Anti-entropy: a missed broadcast repairs itself.
       if (lags(core, agent)) push(turn, [agent.agent]);
-      else if (report.term >= core.leadership.term) {
-        // Of an earlier term it measures something else: where stores were lost, generations begin anew.
+      else {
         for (const [provider, left] of Object.entries(report.runwayMs)) {
-          onAgentRunway(turn, report.agent, provider, durationMs(left), version.generation);
+          onAgentRunway(turn, report.agent, provider, durationMs(left), version);
         }
       }
       return;

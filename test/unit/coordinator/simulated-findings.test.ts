@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import type { Event } from "../../../src/coordinator/core/effects.ts";
 import { success } from "../../../src/protocol/outcome.ts";
 import { Secret } from "../../../src/protocol/secret.ts";
-import { epochMs } from "../../../src/protocol/time.ts";
-import { CoreRig, HOUR, RigStores } from "../../support/core-rig.ts";
+import { durationMs, epochMs } from "../../../src/protocol/time.ts";
+import { aProvider, CoreRig, HOUR, RigStores } from "../../support/core-rig.ts";
 
 const MINUTE = 60_000;
 
@@ -21,6 +21,22 @@ describe("where all stores were lost, generations begin anew", () => {
     rig.report("a", "i", { type: "beat", ...former, runwayMs: { lake: 0 } });
     rig.run(MINUTE);
     expect(rig.calls.map((call) => call.reason)).toEqual(["initial"]);
+  });
+
+  test("agents still hold what nobody knows of any more: the next attempt does not wait for its end", () => {
+    const rig = new CoreRig({
+      issue: () => "ISSUER_THROTTLED",
+    }).start();
+    rig.run(10 * MINUTE);
+    const waits = (): number => rig.status().providers[0]?.nextAttemptInMs ?? Number.NaN;
+    while (waits() < 2 * MINUTE) rig.run(1000);
+    const beat = { type: "beat", term: rig.status().term - 5, generation: 9 } as const;
+    rig.report("a", "i", { ...beat, runwayMs: { lake: 0 } });
+    expect(waits()).toBeGreaterThanOrEqual(2 * MINUTE);
+    rig.report("a", "i", { ...beat, runwayMs: { lake: 3 * MINUTE } });
+    expect(waits()).toBeLessThanOrEqual(MINUTE);
+    rig.report("a", "i", { ...beat, runwayMs: { lake: 1 } });
+    expect(waits()).toBeGreaterThanOrEqual(4999); // An agent's word alone does not make it hammer.
   });
 
   test("a rejected generation that this coordinator never gave is no demand", () => {
@@ -86,12 +102,17 @@ describe("who leads attends", () => {
 
 describe("an answer that was held up", () => {
   /** The issuer answered at once; this process, or the network, took `heldUpMs` to hear of it. */
-  function heldUp(heldUpMs: number): {
+  function heldUp(
+    heldUpMs: number,
+    { dated = true, assumedMs }: { dated?: boolean; assumedMs?: number } = {},
+  ): {
     readonly overMs: number;
     readonly warned: boolean;
     readonly renewedInMs: number;
   } {
-    const rig = new CoreRig({ issue: () => "hang" }).start();
+    const assumedLifetime = assumedMs === undefined ? undefined : durationMs(assumedMs);
+    const providers = [{ ...aProvider(), assumedLifetime }];
+    const rig = new CoreRig({ issue: () => "hang", settings: { providers } }).start();
     const [asked] = rig.effectsOf("obtain");
     if (asked === undefined) throw new Error("nothing was asked for");
     const stamped = rig.now().wall;
@@ -105,8 +126,8 @@ describe("an answer that was held up", () => {
         material: new Secret({ accessKeyId: "a" }),
         attributes: {},
         issuedAt: undefined,
-        issuerTime: epochMs(Math.floor(stamped / 1000) * 1000),
-        expiresAt: epochMs(stamped + HOUR),
+        issuerTime: dated ? epochMs(Math.floor(stamped / 1000) * 1000) : undefined,
+        expiresAt: assumedMs === undefined ? epochMs(stamped + HOUR) : undefined,
         problem: undefined,
       }),
     };
@@ -130,6 +151,15 @@ describe("an answer that was held up", () => {
 
   test("is renewed at 75 % of the life that it has, not of what is left of it", () => {
     expect(heldUp(HOUR / 2).renewedInMs).toBeLessThanOrEqual(0.25 * HOUR);
+  });
+
+  test("without a stamp may have been given as early as it was asked for", () => {
+    const undated = heldUp(MINUTE, { dated: false });
+    expect(undated.overMs).toBeLessThanOrEqual(0);
+    expect(undated.renewedInMs).toBeLessThanOrEqual(0.75 * HOUR - MINUTE);
+    const assumed = heldUp(MINUTE, { dated: false, assumedMs: HOUR });
+    expect(assumed.overMs).toBeLessThanOrEqual(0);
+    expect(assumed.renewedInMs).toBeLessThanOrEqual(0.75 * HOUR - MINUTE);
   });
 
   test("is no reason to warn of the issuer's clock", () => {
