@@ -2,7 +2,7 @@
  * The job's keys: what the job key file holds, what of it is public, and what is derived from it.
  * Whoever has the job key file *is* the job's coordinator; the join file holds only its public part.
  */
-import { createHmac, createSecretKey, hkdfSync, type KeyObject, webcrypto } from "node:crypto";
+import { hkdfSync, webcrypto } from "node:crypto";
 import { type CryptoKey, exportJWK, generateKeyPair, importJWK } from "jose";
 import * as z from "zod";
 import { fromBase64Url, key256Schema, toBase64Url, utf8 } from "./encoding.ts";
@@ -148,28 +148,6 @@ export function groupKeyIn(file: JobKeyFile, kid: string): GroupKey | undefined 
 /** The key under which an agent's acks, beats and demands are authenticated. */
 export function agentMacKey(macRoot: string, job: JobId, { agent, instance }: AgentId): Uint8Array {
   return derive(macRoot, job, "mac", agent, instance);
-}
-
-const prepared = new WeakMap<Uint8Array, KeyObject>();
-
-/**
- * HMAC-SHA256. node:crypto, since a JOSE library costs twenty times as much for each beat; and the
- * key is prepared once for each array, which makes the rest five times cheaper. Who keeps thousands of
- * keys hands in the prepared ones and keeps no array beside them.
- */
-export function mac(key: Uint8Array | KeyObject, message: string): Buffer {
-  return createHmac("sha256", key instanceof Uint8Array ? readyKey(key) : key)
-    .update(message)
-    .digest();
-}
-
-function readyKey(key: Uint8Array): KeyObject {
-  let ready = prepared.get(key);
-  if (ready === undefined) {
-    ready = createSecretKey(key);
-    prepared.set(key, ready);
-  }
-  return ready;
 }
 
 const opened = new WeakMap<Uint8Array, Promise<CryptoKey>>();

@@ -4,7 +4,7 @@
  */
 import { compareVersions, type Version } from "../../protocol/names.ts";
 import type { Report } from "../../protocol/report.ts";
-import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
+import { type DurationMs, durationMs, type MonoMs, monoMs, seconds } from "../../protocol/time.ts";
 import { failingOf, NONE, orNone, sharedReceivers, sharedVersion } from "./alike.ts";
 import {
   ALWAYS,
@@ -49,6 +49,8 @@ export interface Roster {
   /** Of who was let in last: agents of one job are alike. */
   lastReceivers: Agent["receivers"];
   sweepAt: MonoMs;
+  /** When what is published was first seen to be. */
+  sentAt: MonoMs;
   resendAt: MonoMs;
   resends: number;
   /** When an agent was last heard to hold what is published. */
@@ -67,6 +69,7 @@ export const newRoster = (): Roster => ({
   byName: new Map(),
   lastReceivers: [],
   sweepAt: ALWAYS,
+  sentAt: ALWAYS,
   resendAt: ALWAYS,
   resends: 0,
   progressAt: ALWAYS,
@@ -207,8 +210,9 @@ export function onReport(turn: Turn, report: Report): void {
       // What it holds is not yet what its receivers serve: one of them may be at work on it still.
       if (report.applied === true) applied(turn, key, agent, version);
       // Anti-entropy: a missed broadcast repairs itself.
-      if (lags(core, agent)) push(turn, [agent.agent]);
-      else {
+      if (lags(core, agent)) {
+        if (!answersCome(turn)) push(turn, [agent.agent]);
+      } else {
         for (const [provider, left] of Object.entries(report.runwayMs)) {
           onAgentRunway(turn, report.agent, provider, durationMs(left), version);
         }
@@ -233,12 +237,26 @@ function lags(core: Core, agent: Agent): boolean {
   return published !== undefined && compareVersions(agent.held, published) < 0;
 }
 
+/** What an agent's answer takes at most, of a machine that it shares with all others. */
+const ANSWER_TAKES = durationMs(1);
+
+/** How long no answer may come before the bundle is sent again: the more agents, the busier are all. */
+const patience = ({ core }: Turn): DurationMs =>
+  durationMs(Math.max(core.settings.timing.resendFirst, core.roster.agents.size * ANSWER_TAKES));
+
 /**
- * Acks of what is published come in: whoever has not answered yet may just be slow, and so may we be. Ten
- * thousand agents that are sent the bundle again answer it again, and are slower for it.
+ * Until when answers to what is published are waited for: whoever has not answered yet may just be slow,
+ * and so may we be. Ten thousand agents that are sent the bundle again answer it again, and are slower
+ * for it. An end to that all the same: agents that join at any time answer, too.
  */
-const progresses = ({ core, now }: Turn): boolean =>
-  now.mono < plus(core.roster.progressAt, core.settings.timing.resendFirst);
+function answersUntil(turn: Turn): MonoMs {
+  const { sentAt, progressAt } = turn.core.roster;
+  const wait = patience(turn);
+  const last = monoMs(Math.max(sentAt, progressAt));
+  return monoMs(Math.min(plus(last, wait), plus(sentAt, durationMs(10 * wait))));
+}
+
+const answersCome = (turn: Turn): boolean => turn.now.mono < answersUntil(turn);
 
 function push(turn: Turn, agents: readonly string[]): void {
   const sealed = currentSealed(turn);
@@ -271,18 +289,16 @@ export function advanceRoster(turn: Turn): void {
   if (roster.resendOf === undefined || compareVersions(roster.resendOf, published) !== 0) {
     roster.resendOf = published;
     roster.resends = 0;
-    roster.resendAt = plus(now.mono, timing.resendFirst);
+    roster.sentAt = now.mono;
+    roster.resendAt = now.mono;
   }
+  if (answersCome(turn)) roster.resendAt = answersUntil(turn);
   if (!due(turn, roster.resendAt)) return;
-  if (progresses(turn)) {
-    roster.resendAt = plus(roster.progressAt, timing.resendFirst);
-    due(turn, roster.resendAt);
-    return;
-  }
   const behind: string[] = [];
   for (const agent of liveAgents(core)) if (lags(core, agent)) behind.push(agent.agent);
   roster.resends += 1;
-  const wait = Math.min(timing.resendFirst * 2 ** roster.resends, timing.resendMax);
+  const ladder = Math.min(timing.resendFirst * 2 ** roster.resends, timing.resendMax);
+  const wait = Math.max(ladder, patience(turn));
   roster.resendAt = plus(now.mono, durationMs(wait));
   due(turn, roster.resendAt);
   push(turn, behind);

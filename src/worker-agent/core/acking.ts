@@ -92,6 +92,7 @@ function resultOf(
 }
 
 function outcomeOf({ term, generation }: Version, results: readonly ReceiverResult[]): string {
-  const parts = results.map((r) => `${r.kind}/${r.provider}=${r.outcome}:${r.generation}`);
-  return [`${term}.${generation}`, ...parts].join(" ");
+  let words = `${term}.${generation}`;
+  for (const r of results) words += ` ${r.kind}/${r.provider}=${r.outcome}:${r.generation}`;
+  return words;
 }

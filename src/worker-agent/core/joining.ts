@@ -13,6 +13,7 @@ import {
 } from "./clock-estimate.ts";
 import type { AgentEvent } from "./events.ts";
 import { raiseMinimum } from "./order.ts";
+import { sameBytes } from "./sameness.ts";
 import { unitHash, waitOf } from "./settings.ts";
 import { type AgentState, highestOf, type Out, purposeOf } from "./state.ts";
 
@@ -137,6 +138,8 @@ export function openSealed(
     }
     return;
   }
+  // It was sent again because we are slow: to open it twice would make us slower.
+  if (isOpening(state, opening.sealed)) return;
   state.attempts += 1;
   state.opening.set(state.attempts, opening);
   out.push({
@@ -147,4 +150,9 @@ export function openSealed(
     now: coordinatorNow(state, now),
     floor: highestOf(state),
   });
+}
+
+function isOpening(state: AgentState, sealed: Uint8Array): boolean {
+  for (const other of state.opening.values()) if (sameBytes(other.sealed, sealed)) return true;
+  return false;
 }

@@ -12,6 +12,9 @@ export function sameContent(a: Credential, b: Credential): boolean {
   );
 }
 
+export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, at) => byte === b[at]);
+
 /** Equality of JSON values, whatever the order of their keys. */
 function sameJson(a: unknown, b: unknown): boolean {
   if (a === b) return true;

@@ -116,6 +116,7 @@ describe("the roster", () => {
     rig.report("a", "a1", { term: 0, generation: 0 });
     // What it holds is the highest that it has ever shown: an old report arriving late changes nothing.
     expect(rig.effectsOf("push")).toEqual([]);
+    rig.run(1000);
     rig.register("b", "b1");
     rig.report("b", "b1", { term: 0, generation: 0 });
     expect(rig.effectsOf("push").map((e) => e.agents)).toEqual([["b"]]);
@@ -279,5 +280,32 @@ describe("sending again", () => {
     expect(sent(rig).slice(before)).toEqual([]);
     rig.run(1000);
     expect(sent(rig).slice(before)).toEqual([["a19"]]);
+  });
+
+  test("waits a millisecond for each agent, and whoever beats meanwhile is not sent it either", () => {
+    const rig = leading();
+    const names = Array.from({ length: 3000 }, (_, i) => `a${i}`);
+    for (const name of names) ack(rig, name, 1);
+    rig.run(5000);
+    rig.command({ kind: "rotate", text: "test" });
+    const before = sent(rig).length;
+    rig.run(2500);
+    rig.report("a0", "a01", { generation: 1 });
+    expect(sent(rig).slice(before)).toEqual([]);
+    rig.run(600);
+    expect(sent(rig).slice(before)).toEqual([names]);
+  });
+
+  test("does not wait for ever where answers never cease: agents join at any time", () => {
+    const rig = leading();
+    ack(rig, "deaf", 1);
+    rig.command({ kind: "rotate", text: "test" });
+    const before = sent(rig).length;
+    for (let at = 0; at < 25; at += 1) {
+      rig.register(`late${at}`, "i1");
+      rig.report(`late${at}`, "i1", { generation: 2 });
+      rig.run(500);
+    }
+    expect(sent(rig).slice(before)[0]).toEqual(["deaf"]);
   });
 });

@@ -380,6 +380,23 @@ describe("acks", () => {
     expect(world.acks().map(({ sequence }) => sequence)).toEqual([1, 2]);
   });
 
+  it("a bundle that is sent again while it is being opened is opened once", () => {
+    const { world } = joined();
+    world.openerAnswers = false;
+    const sealed = world.seal(world.bundle(v(10, 2), [world.credential("lake", 2)]));
+    for (let times = 0; times < 3; times += 1) {
+      world.link({ kind: "bundle", sealed: Uint8Array.from(sealed) });
+    }
+    world.broadcast(world.bundle(v(10, 3), [world.credential("lake", 3)]));
+    expect(world.opening).toHaveLength(2);
+    world.openAll();
+    expect(world.acks().map(({ generation }) => generation)).toEqual([1, 2, 3]);
+    // Opened by now: to hear it once more means that our ack was missed.
+    world.openerAnswers = true;
+    world.link({ kind: "bundle", sealed: Uint8Array.of(2) });
+    expect(world.acks().map(({ generation }) => generation)).toEqual([1, 2, 3, 3]);
+  });
+
   it("is not sent again when what it acked expires later on", () => {
     const { world } = joined();
     world.clock.advance(2 * HOUR);

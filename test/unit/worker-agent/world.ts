@@ -62,6 +62,9 @@ export class World {
   /** Answers of the receivers and the store by default: at once. */
   receiversAnswer: boolean;
   storeAnswers = true;
+  /** When false, what is handed to the opener stays there until `openAll`. */
+  openerAnswers = true;
+  readonly opening: (() => void)[] = [];
   reportsFail = false;
   readonly #sealed: Sealed[] = [];
   readonly #coordinatorStart: number;
@@ -119,8 +122,12 @@ export class World {
                   : groups.length === 0
                     ? "KEY_UNKNOWN"
                     : undefined;
-            if (fault !== undefined) done(failure(new EvergrantError(fault, "test")));
-            else if (!("fault" in sealed)) done(success(sealed));
+            const answer = (): void => {
+              if (fault !== undefined) done(failure(new EvergrantError(fault, "test")));
+              else if (!("fault" in sealed)) done(success(sealed));
+            };
+            if (this.openerAnswers) answer();
+            else this.opening.push(answer);
           },
         },
         store: {
@@ -218,6 +225,10 @@ export class World {
 
   broadcast(bundle: Sealed): void {
     this.link({ kind: "bundle", sealed: this.seal(bundle) });
+  }
+
+  openAll(): void {
+    for (const answer of this.opening.splice(0)) answer();
   }
 
   push(bundle: Sealed): void {

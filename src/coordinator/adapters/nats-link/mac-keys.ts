@@ -1,5 +1,4 @@
 /** The MAC keys of the agents that report, derived once for each that is genuine. */
-import { createSecretKey, type KeyObject } from "node:crypto";
 import { agentMacKey, type JobKeys } from "../../../protocol/keys.ts";
 import { BoundedMap } from "./bounded-map.ts";
 
@@ -7,22 +6,28 @@ import { BoundedMap } from "./bounded-map.ts";
 const AGENTS_KEPT = 20_000;
 
 export function macKeys(keys: JobKeys, limit = AGENTS_KEPT) {
-  const kept = new BoundedMap<string, readonly KeyObject[]>(limit);
-  const idOf = (agent: string, instance: string) => `${agent}\0${instance}`;
+  const kept = new BoundedMap<string, readonly Uint8Array[]>(limit);
+  /** What the last call of `of` has derived. */
+  let derived: { readonly of: string; readonly keys: readonly Uint8Array[] } | undefined;
   return {
     /** One for each key set: the first is what registrations are given, older agents have older ones. */
-    of(agent: string, instance: string): readonly KeyObject[] {
-      const known = kept.get(idOf(agent, instance));
+    of(agent: string, instance: string): readonly Uint8Array[] {
+      const id = `${agent}\0${instance}`;
+      derived = undefined;
+      const known = kept.get(id);
       if (known !== undefined) return known;
       const file = keys.reveal();
-      return file.sets.map((set) =>
-        createSecretKey(agentMacKey(set.macRoot, file, { agent, instance })),
-      );
+      const fresh = file.sets.map((set) => {
+        // A copy: on its own, in place of a view of what a cipher has allocated outside of the heap.
+        return Uint8Array.from(agentMacKey(set.macRoot, file, { agent, instance }));
+      });
+      derived = { of: id, keys: fresh };
+      return fresh;
     },
-    /** To be called once a report has proved genuine: forgers must not push out the others. */
-    keep(agent: string, instance: string): void {
-      const id = idOf(agent, instance);
-      if (kept.get(id) === undefined) kept.set(id, this.of(agent, instance));
+    /** To be called once the report has proved genuine: forgers must not push out the others. */
+    keep(): void {
+      if (derived !== undefined) kept.set(derived.of, derived.keys);
+      derived = undefined;
     },
   };
 }

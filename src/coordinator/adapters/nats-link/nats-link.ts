@@ -104,7 +104,7 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
   };
   const onReport = (received: string, bytes: Uint8Array): void => {
     const report = decodeReport(bytes, received, macs.of);
-    macs.keep(report.agent, report.instance);
+    macs.keep();
     emit({ kind: "report", report });
   };
   const onRequest = (verb: "register" | "control", message: Msg): void => {
