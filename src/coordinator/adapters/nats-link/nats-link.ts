@@ -57,7 +57,7 @@ export function natsLink(options: NatsLinkOptions): AgentLink {
   const macs = macKeys(keys);
   const registrations = new RequestTable<OpenRegistration>(clock, REQUEST_LIFE);
   const commands = new RequestTable<{ readonly reply: string }>(clock, REQUEST_LIFE);
-  const sealAnswerTo = registrationAnswers(id, keys);
+  const sealAnswerTo = registrationAnswers(id, keys, macs);
   const subscriptions = new Map<string, Subscription>();
   let emitTo: ((event: LinkEvent) => void) | undefined;
   let stopListening: (() => void) | undefined;

@@ -2,7 +2,6 @@
 import { toBase64Url } from "../../../protocol/encoding.ts";
 import { signTicket } from "../../../protocol/join.ts";
 import {
-  agentMacKey,
   currentSet,
   groupKeyIn,
   type JobKeySet,
@@ -13,6 +12,7 @@ import type { JobId } from "../../../protocol/names.ts";
 import { type RegisterBody, sealRefused, sealRegistered } from "../../../protocol/register.ts";
 import type { Admission, RegisterDecision } from "../../ports/agent-link.ts";
 import { BoundedMap } from "./bounded-map.ts";
+import type { MacKeys } from "./mac-keys.ts";
 
 /** A registration that waits for the core's decision. */
 export interface OpenRegistration {
@@ -25,7 +25,7 @@ export interface OpenRegistration {
   readonly admission: Admission;
 }
 
-export function registrationAnswers(id: JobId, keys: JobKeys) {
+export function registrationAnswers(id: JobId, keys: JobKeys, macs: MacKeys) {
   const file = keys.reveal();
   const set = currentSet(file);
   const jobKeys = publicKeysOf(file);
@@ -68,7 +68,7 @@ export function registrationAnswers(id: JobId, keys: JobKeys) {
         generation,
         timeMs,
         groupKeys: decision.groupKids.flatMap(groupKey),
-        macKey: toBase64Url(agentMacKey(set.macRoot, id, body)),
+        macKey: toBase64Url(macs.letIn(agent, body.instance)),
         ticket,
         jobKeys,
         beatMs,

@@ -129,4 +129,6 @@ it("MAC keys are derived once for who is genuine, and forgers push nobody out", 
   expect(kept).toEqual(first);
   for (let index = 0; index < 10; index += 1) macs.of("forged", `i${index}`);
   expect(macs.of("a", "i")).toBe(kept);
+  const letIn = macs.letIn("b", "i");
+  expect(macs.of("b", "i")[0]).toBe(letIn);
 });
