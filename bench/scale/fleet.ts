@@ -7,10 +7,11 @@ import { durationMs } from "../../src/protocol/time.ts";
 import { systemClock } from "../../src/runtime/system-clock.ts";
 import { type BenchAgent, joinBench, type Opening, setOpening } from "../support/bench-agent.ts";
 import { answer, usage } from "../support/child.ts";
+import { joinPrepared, prepare } from "./prepared.ts";
 
 export type FleetQuestion =
   | {
-      readonly kind: "agents" | "bare";
+      readonly kind: "agents" | "bare" | "prepare" | "prepared";
       readonly joinFile: string;
       readonly first: number;
       readonly count: number;
@@ -25,6 +26,7 @@ export type FleetQuestion =
 
 const agents: BenchAgent[] = [];
 const brokers: Broker[] = [];
+const requests = new Map<string, Uint8Array>();
 
 answer(async (question: FleetQuestion) => {
   if (question.kind === "usage") return usage();
@@ -39,6 +41,18 @@ answer(async (question: FleetQuestion) => {
     return agents.length;
   }
   const join = joinFileSchema.parse(JSON.parse(await readFile(question.joinFile, "utf8")));
+  if (question.kind === "prepare") {
+    await pooled(names, question.atOnce, async (name) => {
+      requests.set(name, await prepare(join, name));
+    });
+    return requests.size;
+  }
+  if (question.kind === "prepared") {
+    await pooled(names, question.atOnce, async (name) => {
+      brokers.push(await joinPrepared(join, name, requests.get(name) ?? new Uint8Array()));
+    });
+    return brokers.length;
+  }
   const id = { tenant: join.tenant, job: "bare" };
   const request = Buffer.alloc(question.requestBytes);
   const ack = Buffer.alloc(question.ackBytes);

@@ -32,32 +32,52 @@ const BYTES = { request: 2300, reply: 4100, bundle: 1500, ack: 300 };
 
 const now = (): number => systemClock.now().mono;
 
-async function fleetOf(
-  kind: "agents" | "bare",
-  count: number,
-  joinFile: string,
-): Promise<{ readonly tookMs: number; readonly children: readonly Child[] }> {
+interface Fleet {
+  readonly children: readonly Child[];
+  /** All of it at once, and how long it took, in milliseconds. */
+  have(kind: "agents" | "bare" | "prepare" | "prepared"): Promise<number>;
+}
+
+async function fleetOf(count: number, joinFile: string): Promise<Fleet> {
   const share = Math.ceil(count / PROCESSES);
   const children = Array.from({ length: Math.min(PROCESSES, count) }, () =>
     startChild(new URL("./fleet.ts", import.meta.url)),
   );
   // Their start is not part of it.
   await Promise.all(children.map((child) => child.ask({ kind: "usage" } satisfies FleetQuestion)));
-  const began = now();
-  await Promise.all(
-    children.map((child, index) =>
-      child.ask({
-        kind,
-        joinFile,
-        first: index * share,
-        count: Math.min(share, count - index * share),
-        atOnce: Number(values["at-once"]),
-        requestBytes: BYTES.request,
-        ackBytes: BYTES.ack,
-      } satisfies FleetQuestion),
-    ),
-  );
-  return { tookMs: now() - began, children };
+  return {
+    children,
+    async have(kind) {
+      const began = now();
+      await Promise.all(
+        children.map((child, index) =>
+          child.ask({
+            kind,
+            joinFile,
+            first: index * share,
+            count: Math.min(share, count - index * share),
+            atOnce: Number(values["at-once"]),
+            requestBytes: BYTES.request,
+            ackBytes: BYTES.ack,
+          } satisfies FleetQuestion),
+        ),
+      );
+      return now() - began;
+    },
+  };
+}
+
+/** A join storm on a job of its own: its agents never ack, which must not be part of a rotation. */
+async function stormApart(agents: number): Promise<number> {
+  const coordinator = startChild(new URL("./coordinator.ts", import.meta.url));
+  const file = await stand.job(`bench-${agents}-apart`);
+  const asked = { kind: "start", file } satisfies CoordinatorQuestion;
+  const { joinFile } = await coordinator.ask<{ joinFile: string }>(asked);
+  const fleet = await fleetOf(agents, joinFile);
+  await fleet.have("prepare");
+  const tookMs = await fleet.have("prepared");
+  await stopAll([...fleet.children, coordinator]);
+  return tookMs;
 }
 
 const stopAll = (children: readonly Child[]): Promise<unknown> =>
@@ -80,7 +100,8 @@ async function measure(agents: number): Promise<void> {
   const bare = startChild(new URL("./bare.ts", import.meta.url));
   const { url } = stand.servers.nats;
   await bare.ask({ kind: "start", url, replyBytes: BYTES.reply } satisfies BareQuestion);
-  const bareFleet = await fleetOf("bare", agents, joinFile);
+  const bareFleet = await fleetOf(agents, joinFile);
+  const bareStormMs = await bareFleet.have("bare");
   const round = { kind: "round", bytes: BYTES.bundle, acks: agents } satisfies BareQuestion;
   await bare.ask(round); // warms up
   const bareBefore = await bare.ask<Usage>({ kind: "usage" } satisfies BareQuestion);
@@ -89,10 +110,12 @@ async function measure(agents: number): Promise<void> {
   const bareAfter = await bare.ask<Usage>({ kind: "usage" } satisfies BareQuestion);
   await stopAll([...bareFleet.children, bare]);
 
+  const apartMs = await stormApart(agents);
   const usage = () => coordinator.ask<Usage>({ kind: "usage" } satisfies CoordinatorQuestion);
   await usage();
   const empty = await usage();
-  const fleet = await fleetOf("agents", agents, joinFile);
+  const fleet = await fleetOf(agents, joinFile);
+  const stormMs = await fleet.have("agents");
   const joined = await usage();
   const operator = await connectOperator(operatorFile, { answerTimeout: seconds(30) });
   const rotate = async (): Promise<number> => {
@@ -121,12 +144,8 @@ async function measure(agents: number): Promise<void> {
 
   const of = `${agents} agents`;
   rows.push(
-    row(
-      `${of}: join storm, to the last one ready`,
-      fleet.tookMs / 1000,
-      "s",
-      bareFleet.tookMs / 1000,
-    ),
+    row(`${of}: join storm, the agents' own part apart`, apartMs / 1000, "s", bareStormMs / 1000),
+    row(`${of}: join storm, to the last one ready`, stormMs / 1000, "s", bareStormMs / 1000),
     row(`${of}: coordinator CPU for each join`, cpuBetween(empty, joined) / agents, "ms"),
     row(
       `${of}: resident memory for each, after joining`,
