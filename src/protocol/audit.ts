@@ -18,6 +18,7 @@ export const auditEventSchema = z.object({
     "agent-registered",
     "agent-refused",
     "agent-lost",
+    "agent-left",
     "applied",
     "rotation-requested",
     "rotation-ended",

@@ -47,6 +47,8 @@ export const beatSchema = z.object({
   kid: z.string().optional(),
   /** Every receiver has proved this (term, generation): it stands for an ack that was lost. */
   applied: z.boolean().optional(),
+  /** The last one: the agent is being stopped, and nobody needs to wait for it. */
+  leaving: z.boolean().optional(),
   /** Per provider: the runway in milliseconds, 0 when expired. */
   runwayMs: z.record(z.string(), z.number().min(0)),
   /** Receivers that are failing now: `kind/provider` to an ErrorCode. */

@@ -148,7 +148,7 @@ export async function composeAgent<Made extends Receivers>(
 
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    driver.stop();
+    driver.leave();
     for (const leave of [...waiting]) leave();
     await finished((done) => link.close(done)).catch(() => undefined);
     await finished((done) => receivers.stop(done)).catch(() => undefined);

@@ -283,7 +283,8 @@ export class Faults {
         return;
       }
       case "agent-restart":
-        agent.crash("to be restarted");
+        if (chance.happens(0.5)) agent.leave();
+        else agent.crash("to be restarted");
         if (chance.happens(0.3)) agent.forget();
         return;
       case "late-agent":

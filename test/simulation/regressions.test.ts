@@ -23,6 +23,7 @@ const FOUND: readonly (readonly [seed: number, claim: string])[] = [
   [209009, "what agents still hold is renewed before its end, though no memory of it is left"],
   [214341, "an answer without a stamp may be as old as its call"],
   [237736, "a successor with another clock renews early, by what its predecessor's was off"],
+  [247466, "who has just joined is sent it again soon, though nobody else has needed it for long"],
   [120761, "a life whose answer was held up is renewed at 75 % of the whole"],
 ];
 

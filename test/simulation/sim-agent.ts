@@ -163,6 +163,14 @@ export class SimAgent {
     this.#world.restartLater(this);
   }
 
+  /** Stopped as an operator stops it: it ends once it has said so. */
+  leave(): void {
+    if (!this.node.alive) return;
+    this.#world.trace(this.node.name, "leaves", {});
+    this.driver?.leave();
+    this.node.after(5, () => this.crash("having left"));
+  }
+
   /** The folder is lost with the machine. */
   forget(): void {
     if (this.folder === undefined) return;

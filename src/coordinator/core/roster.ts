@@ -107,6 +107,9 @@ export function admit(turn: Turn, body: RegisterFacts): void {
     refused: before?.refused ?? NONE,
   });
   noteClaimedTerm(turn, body.highest.term);
+  // However far the ladder has been climbed for others: what came with its registration may be lost.
+  const soon = plus(turn.now.mono, patience(turn));
+  roster.resendAt = monoMs(Math.min(roster.resendAt, soon));
 }
 
 /**
@@ -159,12 +162,23 @@ function nameWarning(turn: Turn, name: string): void {
   } else unwarn(turn, `name:${name}`);
 }
 
+const isLeaving = (report: Report): boolean => report.type === "beat" && report.leaving === true;
+
+/** Its executor is done: it is neither lost nor missing, and no rotation waits for it. */
+function leave(turn: Turn, agent: Agent): void {
+  turn.core.rotations.left(turn, keyOf(agent.agent, agent.instance));
+  forget(turn, agent);
+  audit(turn, "agent-left", { agent: agent.agent });
+  log(turn, "info", "an agent has left", { agent: agent.agent });
+}
+
 export function onReport(turn: Turn, report: Report): void {
   const { core } = turn;
   if (!isLeading(core)) return;
   const key = keyOf(report.agent, report.instance);
   let agent = core.roster.agents.get(key);
   if (agent === undefined) {
+    if (isLeaving(report)) return;
     agent = {
       agent: report.agent,
       instance: report.instance,
@@ -182,6 +196,10 @@ export function onReport(turn: Turn, report: Report): void {
     add(turn, agent);
   }
   if (report.sequence <= agent.sequence) return; // Doubled, late or played again.
+  if (isLeaving(report)) {
+    leave(turn, agent);
+    return;
+  }
   agent.sequence = report.sequence;
   agent.lastHeard = turn.now.mono;
   if (agent.lost) {
@@ -294,12 +312,17 @@ export function advanceRoster(turn: Turn): void {
   }
   if (answersCome(turn)) roster.resendAt = answersUntil(turn);
   if (!due(turn, roster.resendAt)) return;
+  const wait = patience(turn);
+  const waited = answersUntil(turn);
   const behind: string[] = [];
-  for (const agent of liveAgents(core)) if (lags(core, agent)) behind.push(agent.agent);
+  for (const agent of liveAgents(core)) {
+    // It has just joined, or its beat was answered.
+    const lately = agent.lastHeard >= waited && now.mono < plus(agent.lastHeard, wait);
+    if (!lately && lags(core, agent)) behind.push(agent.agent);
+  }
   roster.resends += 1;
   const ladder = Math.min(timing.resendFirst * 2 ** roster.resends, timing.resendMax);
-  const wait = Math.max(ladder, patience(turn));
-  roster.resendAt = plus(now.mono, durationMs(wait));
+  roster.resendAt = plus(now.mono, durationMs(Math.max(ladder, wait)));
   due(turn, roster.resendAt);
   push(turn, behind);
 }

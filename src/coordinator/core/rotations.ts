@@ -94,6 +94,14 @@ export class Rotations {
     }
   }
 
+  /** The agent was stopped: it misses nothing any more. */
+  left(turn: Turn, agent: string): void {
+    for (const delivery of this.#deliveries) {
+      delivery.missing.delete(agent);
+      if (delivery.waiting.delete(agent)) this.#settle(turn, delivery);
+    }
+  }
+
   /** The agent is lost or superseded: nobody waits for it any more. */
   gone(turn: Turn, agent: string): void {
     for (const delivery of this.#deliveries) {

@@ -20,10 +20,27 @@ export function beatSoon(state: AgentState, now: Now): void {
 }
 
 export function advanceBeating(state: AgentState, now: Now, out: Out): void {
-  const { membership, settings, beatAt } = state;
+  const { membership, beatAt } = state;
   if (membership === undefined || beatAt === undefined || !state.connected) return;
   if (!takesPart(state) || beatAt > now.mono) return;
   state.beatAt = later(now.mono, state.beatMs);
+  beat(state, membership, now, out);
+}
+
+/** It is being stopped: a last beat, so that no rotation waits until it counts as lost. */
+export function sayGoodbye(state: AgentState, now: Now, out: Out): void {
+  if (state.membership === undefined || !state.connected || !takesPart(state)) return;
+  beat(state, state.membership, now, out, { leaving: true });
+}
+
+function beat(
+  state: AgentState,
+  membership: NonNullable<AgentState["membership"]>,
+  now: Now,
+  out: Out,
+  more: { readonly leaving?: true } = {},
+): void {
+  const { settings } = state;
   state.sequence += 1;
   const kid = membership.reveal().groups[0]?.kid;
   const { acked, accepted } = state;
@@ -44,6 +61,7 @@ export function advanceBeating(state: AgentState, now: Now, out: Out): void {
       runwayMs: runwaysOf(state, now),
       failing: failingOf(state),
       refused: refusedOf(state),
+      ...more,
     },
   });
 }

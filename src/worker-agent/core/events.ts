@@ -65,7 +65,9 @@ export type AgentEvent =
       readonly code: ErrorCode | undefined;
     }
   /** A consumer's credential was rejected; `rejected` is its generation, 0 for none at all. */
-  | { readonly kind: "demand"; readonly provider: string; readonly rejected: number };
+  | { readonly kind: "demand"; readonly provider: string; readonly rejected: number }
+  /** The last event: the agent is being stopped. */
+  | { readonly kind: "leave" };
 
 /** News for people and in-process consumers: logged, counted, handed to listeners. Never needed by the core. */
 export type News =

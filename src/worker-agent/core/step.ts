@@ -10,7 +10,7 @@
  */
 import { later, type MonoMs, type Now } from "../../protocol/time.ts";
 import { advanceAcking, forgetAck } from "./acking.ts";
-import { advanceBeating, beatingDeadline, beatSoon } from "./beating.ts";
+import { advanceBeating, beatingDeadline, beatSoon, sayGoodbye } from "./beating.ts";
 import { compareClocks } from "./clock-estimate.ts";
 import { advanceDemanding, demandAgain, onDemand } from "./demanding.ts";
 import type { AgentEffect, AgentEvent } from "./events.ts";
@@ -94,6 +94,9 @@ function hear(state: AgentState, event: AgentEvent, now: Now, out: Out): void {
       return;
     case "demand":
       onDemand(state, event);
+      return;
+    case "leave":
+      sayGoodbye(state, now, out);
   }
 }
 

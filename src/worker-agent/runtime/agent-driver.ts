@@ -50,7 +50,9 @@ export interface AgentDriver {
   /** A consumer's credential was rejected; `rejected` is its generation, 0 for none at all. */
   demand(provider: string, rejected: number): void;
   health(): AgentHealth;
-  /** Stops the machine. Closing link and receivers is the caller's matter. */
+  /** Says so to the coordinator, if it can be reached, and stops the machine. Closing link and receivers is the caller's matter. */
+  leave(): void;
+  /** Stops the machine as it is. */
   stop(): void;
 }
 
@@ -77,6 +79,10 @@ export function driveAgent(options: DriverOptions): AgentDriver {
     },
     demand: (provider, rejected) => machine.emit({ kind: "demand", provider, rejected }),
     health: () => healthOf(machine.state(), ports.clock.now()),
+    leave() {
+      machine.emit({ kind: "leave" });
+      machine.stop();
+    },
     stop: () => machine.stop(),
   };
 }

@@ -122,6 +122,21 @@ describe("the roster", () => {
     expect(rig.effectsOf("push").map((e) => e.agents)).toEqual([["b"]]);
   });
 
+  test("an agent that leaves is neither live nor lost, and no rotation waits for it or names it", () => {
+    const rig = leading();
+    for (const agent of ["a", "b"]) rig.report(agent, `${agent}1`);
+    rig.command({ kind: "rotate", text: "test" });
+    const generation = 2;
+    rig.report("a", "a1", { type: "ack", generation, results: [] } as never);
+    const rotation = () => rig.status().rotations.at(-1);
+    expect(rotation()).toMatchObject({ state: "delivering", missing: ["b"] });
+    rig.report("b", "b1", { leaving: true });
+    expect(rotation()).toMatchObject({ state: "done", applied: 1, missing: [] });
+    expect(rig.status().agents).toMatchObject({ live: 1, lost: 0 });
+    rig.report("c", "c1", { leaving: true });
+    expect(rig.status().agents).toMatchObject({ live: 1, lost: 0 });
+  });
+
   test("a report that was played again counts for nothing", () => {
     const rig = leading();
     rig.register("a", "a1");
@@ -294,6 +309,18 @@ describe("sending again", () => {
     expect(sent(rig).slice(before)).toEqual([]);
     rig.run(600);
     expect(sent(rig).slice(before)).toEqual([names]);
+  });
+
+  test("comes soon for who has just joined, however long there was nobody to send it to", () => {
+    const rig = leading();
+    ack(rig, "old", 1);
+    rig.run(40_000);
+    const before = sent(rig).length;
+    rig.register("new", "i1");
+    rig.run(900);
+    expect(sent(rig).slice(before)).toEqual([]);
+    rig.run(200);
+    expect(sent(rig).slice(before)).toEqual([["new"]]);
   });
 
   test("does not wait for ever where answers never cease: agents join at any time", () => {

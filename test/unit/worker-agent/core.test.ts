@@ -397,6 +397,22 @@ describe("acks", () => {
     expect(world.acks().map(({ generation }) => generation)).toEqual([1, 2, 3, 3]);
   });
 
+  it("an agent that is stopped says so once, with what it has", () => {
+    const { world } = joined();
+    world.driver.leave();
+    world.clock.advance(HOUR);
+    const beats = world.reports.filter((report) => report.type === "beat");
+    expect(beats.at(-1)).toMatchObject({ leaving: true, term: 10, generation: 1, applied: true });
+    expect(beats.filter(({ leaving }) => leaving === true)).toHaveLength(1);
+  });
+
+  it("an agent that was never let in has nothing to say when it is stopped", () => {
+    const world = new World();
+    world.connect();
+    world.driver.leave();
+    expect(world.reports).toEqual([]);
+  });
+
   it("is not sent again when what it acked expires later on", () => {
     const { world } = joined();
     world.clock.advance(2 * HOUR);
