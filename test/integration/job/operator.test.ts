@@ -58,6 +58,25 @@ async function evergrant(operatorFile: string, ...args: string[]) {
 }
 
 describe("a forced rotation", () => {
+  it("does not wait for an agent that was stopped: it is neither live nor lost", async () => {
+    const { rig, coordinator } = await startedJob("stopped");
+    const [stays, goes] = [
+      await rig.sidecar({ config: { name: "stays" } }),
+      await rig.sidecar({ config: { name: "goes" } }),
+    ];
+    await Promise.all([stays.ready(10_000), goes.ready(10_000)]);
+    await goes.close();
+    await eventually(() => coordinator.status().agents.live === 1);
+    // Lost ones are counted for an hour.
+    expect(coordinator.status().agents.lost).toBe(0);
+    const { code, stdout } = await evergrant(
+      coordinator.operatorFile,
+      ...["rotate", "--reason", "drill", "--wait", "20s", "--json"],
+    );
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ state: "done", applied: 1, missing: [] });
+  });
+
   it("that waits ends with 0 once every agent applied it, and with 3 and the name of one that hangs (I7)", async () => {
     const { rig, coordinator } = await startedJob("hanging");
     const quick = await rig.sidecar({ config: { name: "quick" } });
