@@ -315,14 +315,17 @@ export function advanceRoster(turn: Turn): void {
   const wait = patience(turn);
   const waited = answersUntil(turn);
   const behind: string[] = [];
+  let again = Number.POSITIVE_INFINITY;
   for (const agent of liveAgents(core)) {
-    // It has just joined, or its beat was answered.
-    const lately = agent.lastHeard >= waited && now.mono < plus(agent.lastHeard, wait);
-    if (!lately && lags(core, agent)) behind.push(agent.agent);
+    if (!lags(core, agent)) continue;
+    // It has just joined, or its beat was answered: its turn comes a little later.
+    const turnAt = plus(agent.lastHeard, wait);
+    if (agent.lastHeard >= waited && now.mono < turnAt) again = Math.min(again, turnAt);
+    else behind.push(agent.agent);
   }
   roster.resends += 1;
   const ladder = Math.min(timing.resendFirst * 2 ** roster.resends, timing.resendMax);
-  roster.resendAt = plus(now.mono, durationMs(Math.max(ladder, wait)));
+  roster.resendAt = monoMs(Math.min(again, plus(now.mono, durationMs(Math.max(ladder, wait)))));
   due(turn, roster.resendAt);
   push(turn, behind);
 }

@@ -321,6 +321,13 @@ describe("sending again", () => {
     expect(sent(rig).slice(before)).toEqual([]);
     rig.run(200);
     expect(sent(rig).slice(before)).toEqual([["new"]]);
+    rig.report("new", "i1");
+    // Also where the ladder for all comes by meanwhile.
+    const next = rig.core.roster.resendAt - rig.nowMs;
+    rig.run(next - 500);
+    rig.register("newer", "i1");
+    rig.run(1100);
+    expect(sent(rig).at(-1)).toEqual(["newer"]);
   });
 
   test("does not wait for ever where answers never cease: agents join at any time", () => {
