@@ -3,10 +3,10 @@
  * hash and its chunks. Owns the error codes of S3 for all of these; the keys are the STS emulator's.
  */
 import { type AuthProblem, type AuthRules, authenticate } from "../aws-sts/authenticate.ts";
-import type { ReceivedRequest } from "../aws-sts/exchange.ts";
-import { granted, type Judged, refused } from "../aws-sts/refusal.ts";
 import type { StsEmulator } from "../aws-sts/server.ts";
 import { headerOf, scopeOf, sha256Hex, signingKey } from "../aws-sts/sigv4.ts";
+import type { ReceivedRequest } from "../shared/exchange.ts";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 import { decodeChunked } from "./aws-chunked.ts";
 
 /** Where keys and the time come from. */

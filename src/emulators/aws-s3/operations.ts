@@ -3,10 +3,10 @@
  * ListObjectsV2. Path style only; everything else is answered NotImplemented.
  */
 import type { EpochMs } from "../../protocol/time.ts";
-import type { Answer, ReceivedRequest } from "../aws-sts/exchange.ts";
-import { granted, type Judged, refused } from "../aws-sts/refusal.ts";
 import { awsEncode, headerOf } from "../aws-sts/sigv4.ts";
 import { element, wrap } from "../aws-sts/xml.ts";
+import type { Answer, ReceivedRequest } from "../shared/exchange.ts";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 import type { Admitted } from "./admission.ts";
 import { judgeChecksums } from "./checksums.ts";
 import type { ObjectStore, StoredObject } from "./store.ts";

@@ -5,10 +5,10 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Random } from "../../protocol/time.ts";
-import { type Answer, listen, receive, send } from "../aws-sts/exchange.ts";
-import type { Refusal } from "../aws-sts/refusal.ts";
 import { headerOf, parseAuthorization } from "../aws-sts/sigv4.ts";
 import { element, wrap } from "../aws-sts/xml.ts";
+import { type Answer, listen, receive, send } from "../shared/exchange.ts";
+import type { Refusal } from "../shared/refusal.ts";
 import { admit, type KeySource } from "./admission.ts";
 import { perform, type S3Operation, targetOf } from "./operations.ts";
 import { ObjectStore } from "./store.ts";

@@ -3,6 +3,7 @@
  * Knows no HTTP and no faults.
  */
 import type { EpochMs } from "../../protocol/time.ts";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 import { issue, issueForRole, type StsWorld } from "./issuing.ts";
 import type { HeldKey, Principal } from "./keyring.ts";
 import type { StsAction } from "./knobs.ts";
@@ -13,8 +14,7 @@ import {
   SESSION_DURATION_SEC,
 } from "./limits.ts";
 import { listOf, type QueryParameters, recordsOf } from "./parameters.ts";
-import { granted, type Judged, notAuthorised, refused } from "./refusal.ts";
-import { findRole, judgeRoleDuration, trusts } from "./roles.ts";
+import { findRole, judgeRoleDuration, notAuthorised, trusts } from "./roles.ts";
 import { judgeTags } from "./session-tags.ts";
 import { judgeWebIdentity } from "./web-identity.ts";
 import { element } from "./xml.ts";

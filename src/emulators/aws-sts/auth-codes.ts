@@ -1,6 +1,6 @@
 /** Which error STS answers each finding of the signature check with. The table is total. */
+import { type Judged, refused } from "../shared/refusal.ts";
 import type { AuthFailure, AuthProblem, AuthRules } from "./authenticate.ts";
-import { type Judged, refused } from "./refusal.ts";
 
 /** STS accepts signatures within 5 min of its clock; the documented RequestExpired starts at 15. */
 export const STS_AUTH_RULES: AuthRules = { service: "sts", windowMs: 300_000, farMs: 900_000 };

@@ -3,20 +3,36 @@
  * The knobs that change what is issued act here.
  */
 import { type EpochMs, epochMs, toRfc3339 } from "../../protocol/time.ts";
+import type { Ledger } from "../shared/ledger.ts";
+import { granted, type Judged } from "../shared/refusal.ts";
 import type { Keyring, Principal } from "./keyring.ts";
 import type { StsAction, StsKnobs } from "./knobs.ts";
-import type { IssuedCredential, Ledger } from "./ledger.ts";
 import { type QueryParameters, recordsOf } from "./parameters.ts";
-import { granted, type Judged } from "./refusal.ts";
 import { assumedPrincipal, type StsRole } from "./roles.ts";
 import { judgePolicies } from "./session-policy.ts";
 import type { SessionTags } from "./session-tags.ts";
 import type { IdentityProvider } from "./web-identity.ts";
 import { element, wrap } from "./xml.ts";
 
+/** One issued credential without its secret parts. Instants are of the emulator's own, skewed clock. */
+export interface IssuedCredential {
+  readonly accessKeyId: string;
+  readonly action: StsAction;
+  readonly principalArn: string;
+  readonly roleArn?: string;
+  readonly sessionName?: string;
+  readonly policy?: string;
+  readonly policyArns: readonly string[];
+  readonly tags: Readonly<Record<string, string>>;
+  readonly sourceIdentity?: string;
+  readonly requestedDurationSec: number;
+  readonly issuedAt: EpochMs;
+  readonly expiresAt: EpochMs;
+}
+
 export interface StsWorld {
   readonly keyring: Keyring;
-  readonly ledger: Ledger;
+  readonly ledger: Ledger<IssuedCredential>;
   readonly knobs: StsKnobs;
   readonly roles: readonly StsRole[] | undefined;
   readonly identityProviders: readonly IdentityProvider[];

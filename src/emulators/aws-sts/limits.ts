@@ -2,8 +2,8 @@
  * The limits of request parameters, as botocore's service model of STS states them
  * (data/sts/2011-06-15/service-2.json). All violations of one request are reported together.
  */
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 import { listOf, type QueryParameters, recordsOf } from "./parameters.ts";
-import { granted, type Judged, refused } from "./refusal.ts";
 
 export const ROLE_DURATION_SEC = { min: 900, max: 43_200, default: 3_600 } as const;
 export const SESSION_DURATION_SEC = { min: 900, max: 129_600, default: 43_200 } as const;

@@ -6,16 +6,15 @@
  * credentials file (mode 0600) with the base key as its default profile; one that was not asked for by
  * name is removed at the end. SIGINT and SIGTERM end it with 0.
  */
-import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
-import { EvergrantError } from "../../protocol/errors.ts";
-import { systemClock, systemRandom } from "../../runtime/system-clock.ts";
+import { systemRandom } from "../../runtime/system-clock.ts";
 import { startS3Emulator } from "../aws-s3/server.ts";
-import { fromWire, wireKnobs } from "./knobs.ts";
+import { endAtSignal, OPTIONS, startOptions, wireJwks } from "../shared/command-line.ts";
+import { wireKnobs } from "./knobs.ts";
 import { startStsEmulator } from "./server.ts";
 
 /** The JSON of `--config`: roles and OIDC providers as data. */
@@ -36,46 +35,20 @@ const wireConfig = z.strictObject({
       z.strictObject({
         issuer: z.string(),
         audiences: z.array(z.string()),
-        jwks: z.custom<JSONWebKeySet>(
-          (value) => z.object({ keys: z.array(z.object()) }).safeParse(value).success,
-        ),
+        jwks: wireJwks,
       }),
     )
     .optional(),
 });
 
-/** Parses and checks one JSON argument. @throws EvergrantError CONFIG_INVALID */
-function checked<T>(schema: z.ZodType<T>, text: string, what: string): T {
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch (cause) {
-    throw new EvergrantError("CONFIG_INVALID", `${what} is not what is expected`, { cause });
-  }
-}
-
 const { values } = parseArgs({
   options: {
-    port: { type: "string", default: "0" },
-    host: { type: "string", default: "127.0.0.1" },
-    knobs: { type: "string", default: "{}" },
-    config: { type: "string" },
+    ...OPTIONS,
     "credentials-file": { type: "string" },
     s3: { type: "boolean", default: false },
   },
 });
-
-const config =
-  values.config === undefined
-    ? {}
-    : checked(wireConfig, await readFile(values.config, "utf8"), "--config");
-const emulator = await startStsEmulator({
-  clock: systemClock,
-  random: systemRandom,
-  host: values.host,
-  port: Number(values.port),
-  knobs: fromWire(checked(wireKnobs, values.knobs, "--knobs"), systemClock.now()),
-  ...config,
-});
+const emulator = await startStsEmulator(await startOptions(values, wireConfig, wireKnobs));
 
 const asked = values["credentials-file"];
 const ownFolder = asked === undefined ? await mkdtemp(join(tmpdir(), "evergrant-sts-")) : undefined;
@@ -95,16 +68,8 @@ const s3 = values.s3
 const s3Url = s3 === undefined ? {} : { s3Url: s3.url };
 process.stdout.write(`${JSON.stringify({ url: emulator.url, credentialsFile, ...s3Url })}\n`);
 
-async function end(): Promise<void> {
+endAtSignal(async () => {
   await s3?.stop();
   await emulator.stop();
   if (ownFolder !== undefined) await rm(ownFolder, { recursive: true, force: true });
-}
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => {
-    end().then(
-      () => process.exit(0),
-      () => process.exit(1),
-    );
-  });
-}
+});

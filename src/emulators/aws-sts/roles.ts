@@ -1,8 +1,8 @@
 /** Roles as data, and what their trust allows. Knows no request parameters. */
 import { createHash } from "node:crypto";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 import { base32, type Principal } from "./keyring.ts";
 import { CHAINED_MAX_SEC, ROLE_DURATION_SEC } from "./limits.ts";
-import { granted, type Judged, notAuthorised, refused } from "./refusal.ts";
 
 /** One role that can be assumed. */
 export interface StsRole {
@@ -97,4 +97,10 @@ export function judgeRoleDuration(
     return refused(400, "ValidationError", message);
   }
   return granted(durationSec);
+}
+
+/** AccessDenied in the words of IAM. */
+export function notAuthorised(principalArn: string, action: string, resource: string) {
+  const message = `User: ${principalArn} is not authorized to perform: sts:${action} on resource: ${resource}`;
+  return refused(403, "AccessDenied", message);
 }

@@ -2,7 +2,7 @@
  * Session policies and their packed size. Owns the grammar that STS refuses a policy for; it does not
  * evaluate policies: the emulated resources grant whatever a live credential asks.
  */
-import { granted, type Judged, refused } from "./refusal.ts";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 
 /** Inline policy and managed ARNs together, in characters. */
 const MOST_PLAINTEXT = 2048;

@@ -1,5 +1,5 @@
 /** Session tags: duplicates, transitive keys, and what a chained session inherits. */
-import { granted, type Judged, refused } from "./refusal.ts";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 
 export interface SessionTags {
   /** All tags of the new session, inherited ones included. */

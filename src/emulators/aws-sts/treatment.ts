@@ -1,27 +1,20 @@
 /**
- * Treats one call: reads what it is, then faults, authentication, and the action itself, in the order
- * that server.ts states. Knows no sockets.
+ * Treats one call: reads what it is, then in this order 5xx, throttling, authentication, deny, refuse
+ * and the action itself. Knows no sockets, and no fault that is not an answer of STS.
  */
 import type { Clock, EpochMs } from "../../protocol/time.ts";
+import type { ReceivedRequest } from "../shared/exchange.ts";
+import { type Judged, refused } from "../shared/refusal.ts";
 import { ACTIONS, UNSIGNED_ACTIONS } from "./actions.ts";
 import { STS_AUTH_RULES, stsRefusalOf } from "./auth-codes.ts";
 import { authenticate } from "./authenticate.ts";
-import type { Answer, ReceivedRequest } from "./exchange.ts";
 import type { StsWorld } from "./issuing.ts";
 import type { HeldKey } from "./keyring.ts";
 import { STS_ACTIONS, type StsCall, strikes } from "./knobs.ts";
 import type { QueryParameters } from "./parameters.ts";
-import { type Judged, refused } from "./refusal.ts";
 import { headerOf, parseAuthorization, sha256Hex } from "./sigv4.ts";
 
 const VERSION = "2011-06-15";
-
-/** What a captive portal answers with. */
-export const GARBAGE: Answer = {
-  status: 200,
-  headers: { "content-type": "text/html" },
-  body: "<html><head><title>Welcome</title></head><body><p>Sign in to the network</body></html>\n",
-};
 
 /** Faults, authentication and the action itself. */
 export async function treat(

@@ -11,7 +11,7 @@ import {
   jwtVerify,
 } from "jose";
 import type { EpochMs } from "../../protocol/time.ts";
-import { granted, type Judged, refused } from "./refusal.ts";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 
 /** An OIDC provider that the account trusts. Read anew for each call, so that keys can be rotated. */
 export interface IdentityProvider {

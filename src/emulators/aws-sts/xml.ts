@@ -1,7 +1,7 @@
 /**
  * The few XML shapes of the AWS Query protocol. Owns escaping and envelopes; knows no action.
  */
-import type { Refusal } from "./refusal.ts";
+import type { Refusal } from "../shared/refusal.ts";
 
 export const STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/";
 

@@ -1,26 +1,9 @@
 /**
  * The forms in which Google says no: OAuth errors of STS, and the JSON form of gRPC statuses of all
- * other services. Judging a request returns one of these, it never throws.
+ * other services. A refusal's code is the error or the status.
  */
-import type { Answer } from "../aws-sts/exchange.ts";
-
-export interface Refusal {
-  readonly status: number;
-  /** An OAuth error (`invalid_grant`) or a gRPC status (`PERMISSION_DENIED`). */
-  readonly code: string;
-  readonly message: string;
-}
-
-export type Judged<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly refusal: Refusal };
-
-export const granted = <T>(value: T): Judged<T> => ({ ok: true, value });
-
-export const refused = (status: number, code: string, message: string): Judged<never> => ({
-  ok: false,
-  refusal: { status, code, message },
-});
+import type { Answer } from "../shared/exchange.ts";
+import type { Refusal } from "../shared/refusal.ts";
 
 export function json(status: number, value: unknown, headers: Record<string, string> = {}): Answer {
   return {
@@ -39,10 +22,3 @@ export const apiError = ({ status, code, message }: Refusal): Answer =>
   json(status, {
     error: { code: status, message, status: code, errors: [{ message, reason: code }] },
   });
-
-/** What a captive portal answers with. */
-export const GARBAGE: Answer = {
-  status: 200,
-  headers: { "content-type": "text/html" },
-  body: "<html><head><title>Welcome</title></head><body><p>Sign in to the network</body></html>\n",
-};

@@ -12,7 +12,7 @@ import {
   jwtVerify,
 } from "jose";
 import type { EpochMs } from "../../protocol/time.ts";
-import { granted, type Judged, refused } from "./answers.ts";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 
 /** A provider of a workload identity pool. Read anew for each call, so that keys can be rotated. */
 export interface PoolProvider {

@@ -3,12 +3,12 @@
  * service accounts. Pure but for what they issue. Limits are Google's own (docs/providers/google-wif.md).
  */
 import { type EpochMs, epochMs, toRfc3339 } from "../../protocol/time.ts";
-import { granted, type Judged, refused } from "./answers.ts";
+import type { Ledger } from "../shared/ledger.ts";
+import { granted, type Judged, refused } from "../shared/refusal.ts";
 import { judgeAssertion, type PoolProvider } from "./assertion.ts";
 import { readBoundary } from "./boundary.ts";
 import type { GoogleKnobs } from "./knobs.ts";
-import type { Ledger } from "./ledger.ts";
-import type { TokenGrant, Tokens } from "./tokens.ts";
+import type { IssuedToken, TokenGrant, Tokens } from "./tokens.ts";
 
 /** A service account that can be impersonated. */
 export interface ServiceAccount {
@@ -21,7 +21,7 @@ export interface ServiceAccount {
 
 export interface GoogleWorld {
   readonly tokens: Tokens;
-  readonly ledger: Ledger;
+  readonly ledger: Ledger<IssuedToken>;
   readonly knobs: GoogleKnobs;
   readonly poolProviders: readonly PoolProvider[];
   /** Undefined: every account exists, and everybody may impersonate it. */

@@ -4,8 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import { type EpochMs, toRfc3339 } from "../../protocol/time.ts";
-import type { Answer, ReceivedRequest } from "../aws-sts/exchange.ts";
 import { headerOf } from "../aws-sts/sigv4.ts";
+import type { Answer, ReceivedRequest } from "../shared/exchange.ts";
 import { apiError, json } from "./answers.ts";
 import type { StorageAccess } from "./boundary.ts";
 import { crc32c } from "./crc32c.ts";

@@ -12,6 +12,14 @@ export interface TokenGrant {
   readonly boundary: readonly BoundaryRule[] | undefined;
 }
 
+/** One issued token without itself. Instants are of the emulator's own, skewed clock. */
+export interface IssuedToken
+  extends Pick<TokenGrant, "kind" | "principal" | "scopes" | "expiresAt"> {
+  readonly issuedAt: EpochMs;
+  /** `jti` of the assertion, for federated ones. */
+  readonly assertionId?: string;
+}
+
 export class Tokens {
   readonly #random: Random;
   readonly #grants = new Map<string, TokenGrant>();

@@ -1,12 +1,14 @@
 /**
- * Treats one call: reads what it is, then faults and the operation itself, in the order that
- * server.ts states. Knows no sockets.
+ * Treats one call: reads what it is, then the faults that have an answer of Google's (5xx, throttling,
+ * deny, refuse, in this order), and the operation itself. Knows no sockets.
  */
 import { decodeProtectedHeader } from "jose";
 import type { Clock, EpochMs } from "../../protocol/time.ts";
-import type { Answer, ReceivedRequest } from "../aws-sts/exchange.ts";
 import { headerOf, sha256Hex } from "../aws-sts/sigv4.ts";
-import { apiError, type Judged, json, oauthError, type Refusal, refused } from "./answers.ts";
+import type { Treated } from "../shared/emulator.ts";
+import type { ReceivedRequest } from "../shared/exchange.ts";
+import { type Judged, type Refusal, refused } from "../shared/refusal.ts";
+import { apiError, json, oauthError } from "./answers.ts";
 import { withinBoundary } from "./boundary.ts";
 import { ACCESS_TOKEN_TYPE, exchange, type GoogleWorld, generateAccessToken } from "./issuing.ts";
 import { type GoogleCall, type GoogleOperation, strikes } from "./knobs.ts";
@@ -20,12 +22,6 @@ const STORAGE_SCOPES = [
   "https://www.googleapis.com/auth/devstorage.read_write",
   "https://www.googleapis.com/auth/devstorage.full_control",
 ];
-
-export interface Treated {
-  readonly answer: Answer;
-  /** `ok` or an error code. */
-  readonly outcome: string;
-}
 
 /** The facts of a call, without its secrets. */
 export function callOf(request: ReceivedRequest, sequence: number, clock: Clock): GoogleCall {

@@ -1,34 +1,21 @@
 /** What was called, how it ended and what was issued: everything a test counts. Holds no secret. */
-import type { EpochMs } from "../../protocol/time.ts";
-import type { GoogleCall } from "./knobs.ts";
 
-/** Issued tokens that are listed; the oldest fall out beyond this. */
+/** Entries of what was issued that are listed; the oldest fall out beyond this. */
 const LISTED = 5_000;
 
-/** One issued token without itself. Instants are of the emulator's own, skewed clock. */
-export interface IssuedToken {
-  readonly kind: "federated" | "service-account" | "downscoped";
-  readonly principal: string;
-  readonly scopes: readonly string[];
-  readonly issuedAt: EpochMs;
-  readonly expiresAt: EpochMs;
-  /** `jti` of the assertion, for federated ones. */
-  readonly assertionId?: string;
-}
-
-export interface GoogleCounters {
-  /** All calls but those of the admin path. */
+export interface Counters<Issued> {
+  /** All calls of the protocol, the faulty ones included; the admin path is not counted. */
   readonly total: number;
   /** By operation, then by outcome: `ok`, an error code, `hang`, `garbage` or `dropped`. */
   readonly calls: Readonly<Record<string, Readonly<Record<string, number>>>>;
-  readonly issued: readonly IssuedToken[];
+  readonly issued: readonly Issued[];
 }
 
-export class Ledger {
+export class Ledger<Issued> {
   #arrived = 0;
   #ended = 0;
   readonly #calls: Record<string, Record<string, number>> = {};
-  readonly #issued: IssuedToken[] = [];
+  readonly #issued: Issued[] = [];
   #waiting: { readonly count: number; readonly reached: () => void }[] = [];
 
   /** Numbers a call that has just come in. */
@@ -37,9 +24,9 @@ export class Ledger {
     return this.#arrived;
   }
 
-  end(call: GoogleCall, outcome: string): void {
-    const outcomes = this.#calls[call.operation] ?? {};
-    this.#calls[call.operation] = outcomes;
+  end(operation: string, outcome: string): void {
+    const outcomes = this.#calls[operation] ?? {};
+    this.#calls[operation] = outcomes;
     outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
     this.#ended += 1;
     const reached = this.#waiting.filter((waiter) => waiter.count <= this.#ended);
@@ -47,9 +34,18 @@ export class Ledger {
     for (const waiter of reached) waiter.reached();
   }
 
-  issue(token: IssuedToken): void {
-    this.#issued.push(token);
+  issue(entry: Issued): void {
+    this.#issued.push(entry);
     if (this.#issued.length > LISTED) this.#issued.shift();
+  }
+
+  /** Ended calls of one operation (default all), with one outcome (default any). */
+  count(operation?: string, outcome?: string): number {
+    return Object.entries(this.#calls)
+      .filter(([name]) => operation === undefined || name === operation)
+      .flatMap(([, outcomes]) => Object.entries(outcomes))
+      .filter(([name]) => outcome === undefined || name === outcome)
+      .reduce((sum, [, count]) => sum + count, 0);
   }
 
   /** Resolves once this many calls have ended since the start (a hung call has ended, too). */
@@ -58,7 +54,7 @@ export class Ledger {
     return new Promise((resolve) => this.#waiting.push({ count, reached: resolve }));
   }
 
-  snapshot(): GoogleCounters {
+  snapshot(): Counters<Issued> {
     return structuredClone({ total: this.#arrived, calls: this.#calls, issued: this.#issued });
   }
 }

@@ -11,7 +11,6 @@ import {
   durationMs,
   type EpochMs,
 } from "../../protocol/time.ts";
-import type { SignedRequest } from "./sigv4.ts";
 
 export interface Answer {
   readonly status: number;
@@ -19,7 +18,12 @@ export interface Answer {
   readonly body: string | Uint8Array;
 }
 
-export interface ReceivedRequest extends SignedRequest {
+export interface ReceivedRequest {
+  readonly method: string;
+  /** Raw path and query, as on the request line. */
+  readonly target: string;
+  /** In wire order, names in any case, repeated names kept apart. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
   readonly path: string;
   readonly query: string;
   readonly body: Buffer;

@@ -3,7 +3,7 @@
  * a refusal is an ordinary answer here.
  */
 
-/** An error answer: HTTP status, AWS error code and a text that holds no secret. */
+/** An error answer: HTTP status, an error code of the service and a text that holds no secret. */
 export interface Refusal {
   readonly status: number;
   readonly code: string;
@@ -20,9 +20,3 @@ export const refused = (status: number, code: string, message: string): Judged<n
   ok: false,
   refusal: { status, code, message },
 });
-
-/** AccessDenied in the words of IAM. */
-export function notAuthorised(principalArn: string, action: string, resource: string) {
-  const message = `User: ${principalArn} is not authorized to perform: sts:${action} on resource: ${resource}`;
-  return refused(403, "AccessDenied", message);
-}
