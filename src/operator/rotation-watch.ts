@@ -53,6 +53,7 @@ export async function followRotation(
   const began = clock.now().mono;
   let current = requested;
   let silent: EvergrantError | undefined;
+  const seen = new Set<string>();
   for (;;) {
     if (current.state === "done" || current.state === "failed") return current;
     if (between(began, clock.now().mono) >= limit) {
@@ -61,7 +62,7 @@ export async function followRotation(
     }
     await new Promise<void>((resume) => void clock.timer(poll, resume));
     try {
-      current = await look(source, before, current);
+      current = await look(source, before, current, seen);
       silent = undefined;
       options.onProgress?.(current);
     } catch (thrown) {
@@ -77,6 +78,7 @@ async function look(
   source: RotationSource,
   before: RotationBefore,
   current: RotationStatus,
+  seen: Set<string>,
 ): Promise<RotationStatus> {
   try {
     return await source.rotation(current.id);
@@ -90,7 +92,7 @@ async function look(
     return now > (before.generations.get(name) ?? 0) ? now : 0;
   });
   if (reached.includes(0)) return await source.request();
-  return judge(current, status, agents, before, Math.max(...reached));
+  return judge(current, status, agents, before, seen, Math.max(...reached));
 }
 
 function judge(
@@ -98,6 +100,7 @@ function judge(
   status: JobStatus,
   agents: readonly AgentStatus[],
   before: RotationBefore,
+  seen: Set<string>,
   generation: number,
 ): RotationStatus {
   const applied = new Set(
@@ -105,8 +108,10 @@ function judge(
   );
   const live = agents.filter((a) => a.state === "live").map((a) => a.agent);
   const lost = new Set(agents.filter((a) => a.state === "lost").map((a) => a.agent));
-  // Those whom the successor has not heard of yet are waited for as well as those it knows.
-  const awaited = before.agents.filter((name) => !lost.has(name));
+  // Those whom the successor has not heard of yet are waited for as well as those it knows. Whom it knew
+  // and does not name any more has left.
+  for (const { agent } of agents) seen.add(agent);
+  const awaited = before.agents.filter((name) => !lost.has(name) && !seen.has(name));
   const lagging = [...new Set([...live, ...awaited])].filter((name) => !applied.has(name));
   const gone = before.agents.filter((name) => lost.has(name));
   return {

@@ -149,6 +149,8 @@ export async function composeAgent<Made extends Receivers>(
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     driver.leave();
+    // A listener that closes is inside of a step: the goodbye goes out after it.
+    await Promise.resolve();
     for (const leave of [...waiting]) leave();
     await finished((done) => link.close(done)).catch(() => undefined);
     await finished((done) => receivers.stop(done)).catch(() => undefined);

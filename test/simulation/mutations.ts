@@ -22,6 +22,10 @@ const one = (name: string, file: string, find: string, replace: string): Mutatio
 
 const rare = (mutation: Mutation): Mutation => ({ ...mutation, rare: true });
 
+/**
+ * Not among them is what two protections do alike, since no invariant can miss one of the two: a holder
+ * whose lease vanished with its store rewrites it from memory, else it would take it anew and adopt all.
+ */
 export const MUTATIONS: readonly Mutation[] = [
   one(
     "fence deadline: the holder stops before its lease could be taken",
@@ -120,7 +124,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ),
   one(
     "resend: who has not answered gets it again",
-    `${core}/roster.ts`,
+    `${core}/resending.ts`,
     "  push(turn, behind);",
     "  push(turn, behind.slice(0, 0));",
   ),
@@ -129,8 +133,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       { file: `${agent}/step.ts`, find: "beatSoon(state, now);", replace: "" },
       {
-        file: `${core}/roster.ts`,
-        find: "if (!answersCome(turn)) push(turn, [agent.agent]);",
+        file: `${core}/resending.ts`,
+        find: "push(turn, [agent.agent]);",
         replace: "",
       },
     ],

@@ -25,6 +25,7 @@ import type { Ending } from "./ending.ts";
 import type { Leadership } from "./leadership.ts";
 import type { ProviderRun } from "./provider-run.ts";
 import type { Publisher } from "./publisher.ts";
+import type { Resending } from "./resending.ts";
 import type { Roster } from "./roster.ts";
 import type { Rotations } from "./rotations.ts";
 import type { Schedule } from "./schedule.ts";
@@ -47,6 +48,7 @@ export interface Core {
   readonly schedule: Schedule;
   readonly providers: Map<string, ProviderRun>;
   readonly roster: Roster;
+  readonly resending: Resending;
   readonly rotations: Rotations;
   readonly ending: Ending;
   readonly refused: Map<ErrorCode, number>;

@@ -6,7 +6,7 @@ import type { Version } from "../../protocol/names.ts";
 import { between, type DurationMs, durationMs } from "../../protocol/time.ts";
 import { log, plus, type Turn } from "./core.ts";
 import { type ProviderRun, recordOf } from "./provider-run.ts";
-import { SKEW_WARNING } from "./settings.ts";
+import { CALL_WINDOW, MAX_CALLS, SKEW_WARNING } from "./settings.ts";
 
 /** Somebody wants a new credential. Requests coalesce; an earlier plan stays as it is. */
 export function demandNew(run: ProviderRun, reason: "forced" | "demand"): void {
@@ -31,7 +31,8 @@ export function onAgentDemand(turn: Turn, agent: string, provider: string, rejec
 }
 
 /**
- * An agent that holds the current bundle shows what is left of it, measured when it came. Where that
+ * Where nothing is held here, any agent's runway hastens the next attempt (`hastenRetry`). Else: an agent
+ * that holds the current bundle shows what is left of it, measured when it came. Where that
  * ends well before it does by our clock, ours is behind that of the coordinator that it was adopted
  * from, and so is the plan: once the renewal is due by the agent's measure, that is its demand (I4).
  */
@@ -45,7 +46,7 @@ export function onAgentRunway(
   const { providers, settings, leadership } = turn.core;
   const run = providers.get(provider);
   if (run !== undefined && run.expires === undefined) {
-    hastenRetry(turn, run, runway);
+    hastenRetry(turn, run, agent, runway);
     return;
   }
   // Of an earlier term it measures something else: where stores were lost, generations begin anew.
@@ -63,16 +64,26 @@ export function onAgentRunway(
   onAgentDemand(turn, agent, provider, held);
 }
 
+/** As often as the bound on calls allows for ever. */
+const SUSTAINED = durationMs(CALL_WINDOW / MAX_CALLS);
+
 /**
  * All stores and memories of the job's credential are lost, and the issuer has refused us so far; but
- * agents still serve it. As with a credential of our own, no wait for the next attempt is longer than
- * a third of what is left; not below the ladder's first step, since it is only the agent's word.
+ * agents still serve it. As with a credential of our own, no wait for the next attempt is longer than a
+ * third of what is left. It is only an agent's word: at this pace it can't use up the calls (I11).
  */
-function hastenRetry(turn: Turn, run: ProviderRun, runway: DurationMs): void {
+function hastenRetry(turn: Turn, run: ProviderRun, agent: string, runway: DurationMs): void {
   if (run.next === undefined || run.phase.kind !== "idle" || runway <= 0) return;
-  const wait = Math.max(turn.core.settings.timing.retryFirst, runway / 3);
-  const at = plus(turn.now.mono, durationMs(wait));
-  if (at < run.next.at) run.next = { at, reason: "retry", queued: false, fired: false };
+  const wait = durationMs(Math.max(SUSTAINED, runway / 3));
+  const at = plus(turn.now.mono, wait);
+  if (at >= run.next.at) return;
+  run.next = { at, reason: "retry", queued: false, fired: false };
+  const provider = run.settings.name;
+  log(turn, "info", "agents still serve what was lost here: trying sooner", {
+    provider,
+    agent,
+    retryInMs: wait,
+  });
 }
 
 /** A cycle that serves a demand begins: the next one waits, twice as long while agents go on. */

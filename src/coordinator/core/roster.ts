@@ -4,7 +4,7 @@
  */
 import { compareVersions, type Version } from "../../protocol/names.ts";
 import type { Report } from "../../protocol/report.ts";
-import { type DurationMs, durationMs, type MonoMs, monoMs, seconds } from "../../protocol/time.ts";
+import { durationMs, type MonoMs, seconds } from "../../protocol/time.ts";
 import { failingOf, NONE, orNone, sharedReceivers, sharedVersion } from "./alike.ts";
 import {
   ALWAYS,
@@ -22,7 +22,7 @@ import {
 import { onAgentDemand, onAgentRunway } from "./demand.ts";
 import type { RegisterFacts } from "./effects.ts";
 import { isLeading, noteTerm, TERMS_PER_SEC } from "./leadership.ts";
-import { currentSealed } from "./publisher.ts";
+import { answerReport, given, lags } from "./resending.ts";
 
 export interface Agent {
   readonly agent: string;
@@ -37,6 +37,9 @@ export interface Agent {
   lastHeard: MonoMs;
   lost: boolean;
   sequence: number;
+  /** When what is published was last sent to it alone, and how often that was in turn. */
+  givenAt: MonoMs;
+  resends: number;
   runwayMs: number | undefined;
   failing: Readonly<Record<string, string>>;
   refused: Readonly<Record<string, number>>;
@@ -49,13 +52,10 @@ export interface Roster {
   /** Of who was let in last: agents of one job are alike. */
   lastReceivers: Agent["receivers"];
   sweepAt: MonoMs;
-  /** When what is published was first seen to be. */
-  sentAt: MonoMs;
-  resendAt: MonoMs;
-  resends: number;
-  /** When an agent was last heard to hold what is published. */
-  progressAt: MonoMs;
-  resendOf: Version | undefined;
+  /** How many of them were lost at the last sweep. */
+  lost: number;
+  /** Who has left, by key, and when: nothing of theirs counts any more. */
+  readonly left: Map<string, MonoMs>;
 }
 
 /** Ten years: how far a former coordinator's clock may have been ahead. */
@@ -69,11 +69,8 @@ export const newRoster = (): Roster => ({
   byName: new Map(),
   lastReceivers: [],
   sweepAt: ALWAYS,
-  sentAt: ALWAYS,
-  resendAt: ALWAYS,
-  resends: 0,
-  progressAt: ALWAYS,
-  resendOf: undefined,
+  lost: 0,
+  left: new Map(),
 });
 
 const keyOf = (agent: string, instance: string): string => `${agent}/${instance}`;
@@ -92,7 +89,8 @@ export function admit(turn: Turn, body: RegisterFacts): void {
   }
   const before = roster.agents.get(keyOf(body.agent, body.instance));
   roster.lastReceivers = sharedReceivers(roster.lastReceivers, body.receivers);
-  add(turn, {
+  roster.left.delete(keyOf(body.agent, body.instance));
+  const agent: Agent = {
     agent: body.agent,
     instance: body.instance,
     keyX,
@@ -102,14 +100,15 @@ export function admit(turn: Turn, body: RegisterFacts): void {
     lastHeard: turn.now.mono,
     lost: false,
     sequence: before?.sequence ?? 0,
+    givenAt: ALWAYS,
+    resends: 0,
     runwayMs: before?.runwayMs,
     failing: before?.failing ?? NONE,
     refused: before?.refused ?? NONE,
-  });
+  };
+  add(turn, agent);
   noteClaimedTerm(turn, body.highest.term);
-  // However far the ladder has been climbed for others: what came with its registration may be lost.
-  const soon = plus(turn.now.mono, patience(turn));
-  roster.resendAt = monoMs(Math.min(roster.resendAt, soon));
+  given(turn, agent);
 }
 
 /**
@@ -166,8 +165,10 @@ const isLeaving = (report: Report): boolean => report.type === "beat" && report.
 
 /** Its executor is done: it is neither lost nor missing, and no rotation waits for it. */
 function leave(turn: Turn, agent: Agent): void {
-  turn.core.rotations.left(turn, keyOf(agent.agent, agent.instance));
+  const key = keyOf(agent.agent, agent.instance);
+  turn.core.rotations.left(turn, key);
   forget(turn, agent);
+  turn.core.roster.left.set(key, turn.now.mono);
   audit(turn, "agent-left", { agent: agent.agent });
   log(turn, "info", "an agent has left", { agent: agent.agent });
 }
@@ -176,6 +177,7 @@ export function onReport(turn: Turn, report: Report): void {
   const { core } = turn;
   if (!isLeading(core)) return;
   const key = keyOf(report.agent, report.instance);
+  if (core.roster.left.has(key)) return; // Late, doubled or played again.
   let agent = core.roster.agents.get(key);
   if (agent === undefined) {
     if (isLeaving(report)) return;
@@ -189,6 +191,8 @@ export function onReport(turn: Turn, report: Report): void {
       lastHeard: turn.now.mono,
       lost: false,
       sequence: 0,
+      givenAt: ALWAYS,
+      resends: 0,
       runwayMs: undefined,
       failing: NONE,
       refused: NONE,
@@ -209,10 +213,9 @@ export function onReport(turn: Turn, report: Report): void {
   }
   const version = { term: report.term, generation: report.generation };
   noteClaimedTerm(turn, report.term);
-  if (compareVersions(version, agent.held) > 0) {
-    agent.held = sharedVersion(core, version);
-    if (agent.held === core.publisher.published) core.roster.progressAt = turn.now.mono;
-  }
+  const news = compareVersions(version, agent.held) > 0;
+  if (news) agent.held = sharedVersion(core, version);
+  answerReport(turn, agent, { news, beats: report.type === "beat" });
   switch (report.type) {
     case "ack": {
       const failed = report.results.filter((r) => r.outcome === "failed");
@@ -227,10 +230,7 @@ export function onReport(turn: Turn, report: Report): void {
       agent.refused = orNone(report.refused);
       // What it holds is not yet what its receivers serve: one of them may be at work on it still.
       if (report.applied === true) applied(turn, key, agent, version);
-      // Anti-entropy: a missed broadcast repairs itself.
-      if (lags(core, agent)) {
-        if (!answersCome(turn)) push(turn, [agent.agent]);
-      } else {
+      if (!lags(core, agent)) {
         for (const [provider, left] of Object.entries(report.runwayMs)) {
           onAgentRunway(turn, report.agent, provider, durationMs(left), version);
         }
@@ -250,84 +250,34 @@ function applied(turn: Turn, key: string, agent: Agent, { term, generation }: Ve
   turn.core.rotations.applied(turn, key, generation);
 }
 
-function lags(core: Core, agent: Agent): boolean {
-  const { published } = core.publisher;
-  return published !== undefined && compareVersions(agent.held, published) < 0;
-}
-
-/** What an agent's answer takes at most, of a machine that it shares with all others. */
-const ANSWER_TAKES = durationMs(1);
-
-/** How long no answer may come before the bundle is sent again: the more agents, the busier are all. */
-const patience = ({ core }: Turn): DurationMs =>
-  durationMs(Math.max(core.settings.timing.resendFirst, core.roster.agents.size * ANSWER_TAKES));
-
-/**
- * Until when answers to what is published are waited for: whoever has not answered yet may just be slow,
- * and so may we be. Ten thousand agents that are sent the bundle again answer it again, and are slower
- * for it. An end to that all the same: agents that join at any time answer, too.
- */
-function answersUntil(turn: Turn): MonoMs {
-  const { sentAt, progressAt } = turn.core.roster;
-  const wait = patience(turn);
-  const last = monoMs(Math.max(sentAt, progressAt));
-  return monoMs(Math.min(plus(last, wait), plus(sentAt, durationMs(10 * wait))));
-}
-
-const answersCome = (turn: Turn): boolean => turn.now.mono < answersUntil(turn);
-
-function push(turn: Turn, agents: readonly string[]): void {
-  const sealed = currentSealed(turn);
-  if (sealed !== undefined && agents.length > 0)
-    turn.effects.push({ kind: "push", agents, sealed });
-}
-
-/** Marks the silent as lost, and sends the bundle again to those who have not answered it. */
+/** Marks the silent as lost, and forgets them in the end. */
 export function advanceRoster(turn: Turn): void {
   const { core, now } = turn;
-  const { roster, settings, publisher } = core;
+  const { roster, settings } = core;
   const { timing } = settings;
   if (!isLeading(core)) return;
   if (due(turn, roster.sweepAt)) {
     roster.sweepAt = plus(now.mono, durationMs(timing.beat / 3));
     due(turn, roster.sweepAt);
+    roster.lost = 0;
     for (const [key, agent] of roster.agents) {
-      if (now.mono >= plus(agent.lastHeard, FORGET_AFTER)) forget(turn, agent);
-      else if (!agent.lost && now.mono >= plus(agent.lastHeard, timing.lost)) {
+      if (now.mono >= plus(agent.lastHeard, FORGET_AFTER)) {
+        forget(turn, agent);
+        continue;
+      }
+      if (!agent.lost && now.mono >= plus(agent.lastHeard, timing.lost)) {
         agent.lost = true;
         core.rotations.gone(turn, key);
         nameWarning(turn, agent.agent);
         audit(turn, "agent-lost", { agent: agent.agent });
         log(turn, "warn", "agent lost", { agent: agent.agent });
       }
+      if (agent.lost) roster.lost += 1;
+    }
+    for (const [key, at] of roster.left) {
+      if (now.mono >= plus(at, FORGET_AFTER)) roster.left.delete(key);
     }
   }
-  const { published } = publisher;
-  if (published === undefined) return;
-  if (roster.resendOf === undefined || compareVersions(roster.resendOf, published) !== 0) {
-    roster.resendOf = published;
-    roster.resends = 0;
-    roster.sentAt = now.mono;
-    roster.resendAt = now.mono;
-  }
-  if (answersCome(turn)) roster.resendAt = answersUntil(turn);
-  if (!due(turn, roster.resendAt)) return;
-  const wait = patience(turn);
-  const waited = answersUntil(turn);
-  const behind: string[] = [];
-  let again = Number.POSITIVE_INFINITY;
-  for (const agent of liveAgents(core)) {
-    if (!lags(core, agent)) continue;
-    // It has just joined, or its beat was answered: its turn comes a little later.
-    const turnAt = plus(agent.lastHeard, wait);
-    if (agent.lastHeard >= waited && now.mono < turnAt) again = Math.min(again, turnAt);
-    else behind.push(agent.agent);
-  }
-  roster.resends += 1;
-  const ladder = Math.min(timing.resendFirst * 2 ** roster.resends, timing.resendMax);
-  roster.resendAt = monoMs(Math.min(again, plus(now.mono, durationMs(Math.max(ladder, wait)))));
-  due(turn, roster.resendAt);
-  push(turn, behind);
 }
 
 /** A new leadership: nobody is lost for what was not heard while this coordinator did not lead. */
@@ -337,5 +287,5 @@ export function restartRoster({ core, now }: Turn): void {
     agent.applied = 0;
   }
   core.roster.sweepAt = ALWAYS;
-  core.roster.resendOf = undefined;
+  core.resending.of = undefined;
 }

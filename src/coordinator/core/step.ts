@@ -36,6 +36,7 @@ import {
 import { onRegister } from "./registration.ts";
 import { announceRekey, rekey } from "./rekeying.ts";
 import { advanceRenewal, onDue } from "./renewal.ts";
+import { advanceResending, newResending } from "./resending.ts";
 import { advanceRoster, newRoster, onReport, restartRoster } from "./roster.ts";
 import { Rotations } from "./rotations.ts";
 import { advanceSchedule, newSchedule, onQueueBack, onQueueEnsured } from "./schedule.ts";
@@ -70,6 +71,7 @@ export function newCore(settings: CoreSettings): Core {
       settings.providers.map((p) => [p.name, newRun(p, settings.timing.cooldownFirst)]),
     ),
     roster: newRoster(),
+    resending: newResending(),
     rotations: new Rotations(),
     ending: newEnding(),
     refused: new Map(),
@@ -200,6 +202,7 @@ function advance(turn: Turn): void {
     advanceSchedule(turn);
   }
   advanceRoster(turn);
+  if (isLeading(core)) advanceResending(turn);
 }
 
 /** The state is fenced with the own term: from here on this coordinator leads. */

@@ -21,7 +21,7 @@ export interface Obtained {
   readonly material: Secret<Material>;
   /** As the issuer returned it. Undefined: `assumedLifetimeSec` is needed, else it is an error. */
   readonly expiresAt: EpochMs | undefined;
-  /** When the lifetime began, by the issuer's clock. Default: `issuerTime`. */
+  /** When the lifetime began, by the issuer's clock. Default: `issuerTime`; without it, the start of the call. */
   readonly issuedAt?: EpochMs;
   /** The issuer's clock at its answer (the `Date` header). Default: the coordinator's clock. */
   readonly issuerTime?: EpochMs;

@@ -90,6 +90,8 @@ export type News =
   | { readonly kind: "ended" };
 
 export type AgentEffect =
+  /** The last one: no event is heard any more. */
+  | { readonly kind: "stop" }
   | {
       readonly kind: "register";
       readonly attempt: number;

@@ -15,7 +15,7 @@ import type { AgentEvent } from "./events.ts";
 import { raiseMinimum } from "./order.ts";
 import { sameBytes } from "./sameness.ts";
 import { unitHash, waitOf } from "./settings.ts";
-import { type AgentState, highestOf, type Out, purposeOf } from "./state.ts";
+import { type AgentState, highestOf, type Opening, type Out, purposeOf } from "./state.ts";
 
 type Of<Kind extends AgentEvent["kind"]> = Extract<AgentEvent, { kind: Kind }>;
 
@@ -125,7 +125,7 @@ export const joiningDeadline = (state: AgentState): MonoMs | undefined =>
 /** Hands a sealed bundle to the opener; keeps it for after the registration while there is no key. */
 export function openSealed(
   state: AgentState,
-  opening: NonNullable<AgentState["early"]>,
+  opening: Omit<Opening, "membership">,
   now: Now,
   out: Out,
 ): void {
@@ -141,7 +141,7 @@ export function openSealed(
   // It was sent again because we are slow: to open it twice would make us slower.
   if (isOpening(state, opening.sealed)) return;
   state.attempts += 1;
-  state.opening.set(state.attempts, opening);
+  state.opening.set(state.attempts, { ...opening, membership: state.membership });
   out.push({
     kind: "open",
     attempt: state.attempts,
@@ -152,7 +152,10 @@ export function openSealed(
   });
 }
 
-function isOpening(state: AgentState, sealed: Uint8Array): boolean {
-  for (const other of state.opening.values()) if (sameBytes(other.sealed, sealed)) return true;
+/** With the keys of today, and the clock that came with them: what was begun before may fail. */
+function isOpening({ opening, membership }: AgentState, sealed: Uint8Array): boolean {
+  for (const other of opening.values()) {
+    if (other.membership === membership && sameBytes(other.sealed, sealed)) return true;
+  }
   return false;
 }

@@ -108,6 +108,8 @@ export interface Opening {
   readonly arrivedAt: MonoMs;
   /** It has waited for a registration before: it does not ask for another. */
   readonly waited?: boolean;
+  /** What it is being opened with. */
+  readonly membership?: Secret<Membership>;
 }
 
 /** Where the parts of the machine put what they want done. */

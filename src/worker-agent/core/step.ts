@@ -42,7 +42,8 @@ export function step(state: AgentState, event: AgentEvent, now: Now): AgentTrans
   // Expiry comes first: no event may see as held what has ended (I2).
   advanceHolding(state, now, out);
   hear(state, event, now, out);
-  advance(state, now, out);
+  // A goodbye is the last word: nothing is begun any more, and no report may follow it.
+  if (event.kind !== "leave") advance(state, now, out);
   return { state, effects: out, wakeAt: nextDeadline(state, now) };
 }
 
@@ -97,6 +98,7 @@ function hear(state: AgentState, event: AgentEvent, now: Now, out: Out): void {
       return;
     case "leave":
       sayGoodbye(state, now, out);
+      out.push({ kind: "stop" });
   }
 }
 

@@ -50,7 +50,10 @@ export interface AgentDriver {
   /** A consumer's credential was rejected; `rejected` is its generation, 0 for none at all. */
   demand(provider: string, rejected: number): void;
   health(): AgentHealth;
-  /** Says so to the coordinator, if it can be reached, and stops the machine. Closing link and receivers is the caller's matter. */
+  /**
+   * Says so to the coordinator, if it can be reached, and stops the machine: at once, or, from inside of
+   * `tell`, after the step that is under way. Closing link and receivers is the caller's matter.
+   */
   leave(): void;
   /** Stops the machine as it is. */
   stop(): void;
@@ -61,8 +64,10 @@ export function driveAgent(options: DriverOptions): AgentDriver {
   const machine: Machine<AgentState, AgentEvent> = runMachine({
     initial: initialState(settings),
     step,
-    perform: (effect: AgentEffect, emit: (event: AgentEvent) => void) =>
-      perform(options, effect, emit),
+    perform(effect: AgentEffect, emit: (event: AgentEvent) => void) {
+      if (effect.kind === "stop") machine.stop();
+      else perform(options, effect, emit);
+    },
     wake: { kind: "wake" } as const,
     clock: ports.clock,
     background: options.background ?? false,
@@ -79,17 +84,14 @@ export function driveAgent(options: DriverOptions): AgentDriver {
     },
     demand: (provider, rejected) => machine.emit({ kind: "demand", provider, rejected }),
     health: () => healthOf(machine.state(), ports.clock.now()),
-    leave() {
-      machine.emit({ kind: "leave" });
-      machine.stop();
-    },
+    leave: () => machine.emit({ kind: "leave" }),
     stop: () => machine.stop(),
   };
 }
 
 function perform(
   { ports, settings, tenant, job, key, tell }: DriverOptions,
-  effect: AgentEffect,
+  effect: Exclude<AgentEffect, { kind: "stop" }>,
   emit: (event: AgentEvent) => void,
 ): void {
   switch (effect.kind) {

@@ -397,6 +397,20 @@ describe("acks", () => {
     expect(world.acks().map(({ generation }) => generation)).toEqual([1, 2, 3, 3]);
   });
 
+  it("a bundle is opened again with new keys, though it is being opened with the old ones", () => {
+    const { world } = joined();
+    world.openerAnswers = false;
+    const next = world.bundle(v(10, 2), [world.credential("lake", 2)]);
+    const sealed = world.seal(next);
+    world.link({ kind: "bundle", sealed });
+    expect(world.opening).toHaveLength(1);
+    world.notice({ kind: "rekey", kid: "k2" }, 10, 1);
+    world.clock.advance(1000);
+    world.accept(v(10, 2), undefined);
+    world.link({ kind: "bundle", sealed });
+    expect(world.opening).toHaveLength(2);
+  });
+
   it("an agent that is stopped says so once, with what it has", () => {
     const { world } = joined();
     world.driver.leave();
@@ -404,6 +418,25 @@ describe("acks", () => {
     const beats = world.reports.filter((report) => report.type === "beat");
     expect(beats.at(-1)).toMatchObject({ leaving: true, term: 10, generation: 1, applied: true });
     expect(beats.filter(({ leaving }) => leaving === true)).toHaveLength(1);
+  });
+
+  it("an agent that is stopped from inside of its news says so as well, and hears nothing after it", () => {
+    const { world } = joined();
+    world.onNews = () => world.driver.leave();
+    world.broadcast(world.bundle(v(10, 2), [world.credential("lake", 2)]));
+    const said = world.reports.length;
+    expect(world.reports.at(-1)).toMatchObject({ type: "beat", leaving: true });
+    world.broadcast(world.bundle(v(10, 3), [world.credential("lake", 3)]));
+    world.clock.advance(HOUR);
+    expect(world.reports).toHaveLength(said);
+  });
+
+  it("an agent that is stopped before it was started begins nothing", () => {
+    const receivers = [{ kind: "probe", provider: "lake" }];
+    const world = new World({ receivers }, 0, true, { started: false });
+    world.driver.leave();
+    world.clock.advance(HOUR);
+    expect([world.calls, world.reports, world.registers]).toEqual([[], [], []]);
   });
 
   it("an agent that was never let in has nothing to say when it is stopped", () => {

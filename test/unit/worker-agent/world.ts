@@ -54,6 +54,7 @@ export class World {
   readonly reports: Report[] = [];
   readonly calls: Call[] = [];
   readonly news: News[] = [];
+  onNews: ((news: News) => void) | undefined;
   readonly persisted: (AgentRecord & Pending<void>)[] = [];
   readonly faults: unknown[] = [];
   /** Receivers that were called while they were busy: always empty, or the core is wrong. */
@@ -72,7 +73,12 @@ export class World {
   #emit: (event: LinkEvent) => void = () => undefined;
   readonly driver;
 
-  constructor(settings: Partial<AgentSettings> = {}, skew = 0, receiversAnswer = true) {
+  constructor(
+    settings: Partial<AgentSettings> = {},
+    skew = 0,
+    receiversAnswer = true,
+    { started = true } = {},
+  ) {
     this.receiversAnswer = receiversAnswer;
     this.skew = skew;
     this.#coordinatorStart = this.clock.now().wall + skew;
@@ -145,10 +151,13 @@ export class World {
           stop: (done) => done(success(undefined)),
         },
       },
-      tell: (news) => void this.news.push(news),
+      tell: (news) => {
+        this.news.push(news);
+        this.onNews?.(news);
+      },
       fault: (thrown) => void this.faults.push(thrown),
     });
-    this.driver.start();
+    if (started) this.driver.start();
   }
 
   #call({ done, ...what }: Call): void {
