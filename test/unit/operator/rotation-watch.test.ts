@@ -134,6 +134,20 @@ describe("following a rotation (I7)", () => {
     expect(result).toMatchObject({ state: "done", missing: ["b"] });
   });
 
+  it("after a takeover does not wait for an agent that the successor knew, and that has left", async () => {
+    let rounds = 0;
+    const { result } = await follow({
+      rotation: unknown,
+      status: async () => status(5),
+      agents: async () => {
+        rounds += 1;
+        return rounds < 3 ? [agent("a", 5), agent("b", 4)] : [agent("a", 5)];
+      },
+    });
+    expect(rounds).toBe(3);
+    expect(result).toMatchObject({ state: "done", applied: 1, missing: [] });
+  });
+
   it("passes on a refusal at once", async () => {
     const refused = () => Promise.reject(new EvergrantError("NOT_AUTHORISED", "no"));
     const { clock } = await follow({ rotation: async () => ({ ...requested, state: "failed" }) });
