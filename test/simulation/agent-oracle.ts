@@ -267,7 +267,9 @@ export class AgentOracle {
     if (stored === undefined || !(agent.joinedAt < timeline.now)) return;
     const { bundle } = world.seals.lookUp(stored);
     const at = timeline.now;
-    timeline.after((1 + 5 + 4) * 1000 * profile.scale + 300, () => {
+    // Who does not know that it was gone has no reason to beat before its time.
+    const beat = nats.knowsOfLoss(agent.node) ? 0 : profile.timing.beat;
+    timeline.after((1 + 5 + 4) * 1000 * profile.scale + 300 + beat, () => {
       const { leader } = world;
       if (leader === undefined || leader.since > at || agent.node.epoch !== epoch) return;
       const scopes = ["nats", `node:${agent.node.name}`, `node:${leader.coordinator.node.name}`];

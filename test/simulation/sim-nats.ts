@@ -81,6 +81,11 @@ export class SimNats {
     return this.state === "up" && connection?.cut !== true && connection?.stale !== true;
   }
 
+  /** Whether the node has noticed that its connection is gone, and so will make another. */
+  knowsOfLoss(node: SimNode): boolean {
+    return this.#connections.get(node)?.up === false;
+  }
+
   cut(node: SimNode): void {
     const connection = this.#connections.get(node);
     if (connection === undefined || connection.cut) return;
