@@ -1,9 +1,10 @@
 /** S12: coordinators that come back: to what they left, to nothing, and to agents that know more than they. */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../src/runtime/system-clock.ts";
+import { eventually } from "../support/eventually.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { startAgents } from "./support/agents-process.ts";
 import { fakeTime } from "./support/faketime.ts";
@@ -116,21 +117,18 @@ describe("S12: a coordinator comes back", () => {
   });
 
   it("S12.5 agents that are killed come back by their state folders, without a token or an issuer call", async () => {
-    const { rig, agents } = await startLonelyScene({
-      nats,
-      redis,
-      agents: { stateDir: `${tmpdir()}/evergrant-agents-${process.pid}` },
-    });
-    onTestFinished(() =>
-      rm(`${tmpdir()}/evergrant-agents-${process.pid}`, { recursive: true, force: true }),
-    );
+    const stateDir = await mkdtemp(join(tmpdir(), "evergrant-agents-"));
+    onTestFinished(() => rm(stateDir, { recursive: true, force: true }));
+    const { rig, agents } = await startLonelyScene({ nats, redis, agents: { stateDir } });
     expect(Object.values((await rig.state())?.tokenUses ?? {})).toEqual([AGENTS]);
+    // Killed before its ticket is on the disk, an agent needs its token again.
+    await eventually(() => haveTickets(stateDir));
     await agents.kill();
     const path = await spoilToken(rig.dir);
     const again = startAgents(path, {
       count: AGENTS,
       timings: AGENT_TIMINGS,
-      stateDir: `${tmpdir()}/evergrant-agents-${process.pid}`,
+      stateDir,
     });
     onTestFinished(() => again.kill());
     await again.untilGeneration(1);
@@ -138,6 +136,17 @@ describe("S12: a coordinator comes back", () => {
     await expectUnharmed(rig, again, { ...kept, terms: 1 });
   });
 });
+
+async function haveTickets(stateDir: string): Promise<boolean> {
+  const folders = await readdir(stateDir);
+  const records = await Promise.all(
+    folders.map(async (folder) => {
+      const text = await readFile(join(stateDir, folder, "agent.json"), "utf8");
+      return JSON.parse(text) as { ticket?: string };
+    }),
+  );
+  return records.length === AGENTS && records.every(({ ticket }) => ticket !== undefined);
+}
 
 /** Makes the agents' join token another job's, and says where the file is. */
 async function spoilToken(dir: string): Promise<string> {
