@@ -22,10 +22,6 @@ const one = (name: string, file: string, find: string, replace: string): Mutatio
 
 const rare = (mutation: Mutation): Mutation => ({ ...mutation, rare: true });
 
-/**
- * Not among them is what two protections do alike, since no invariant can miss one of the two: a holder
- * whose lease vanished with its store rewrites it from memory, else it would take it anew and adopt all.
- */
 export const MUTATIONS: readonly Mutation[] = [
   one(
     "fence deadline: the holder stops before its lease could be taken",
@@ -231,6 +227,14 @@ export const MUTATIONS: readonly Mutation[] = [
     `${core}/leadership.ts`,
     "writer.writing = undefined;",
     "",
+  ),
+  rare(
+    one(
+      "rewriting a lost store: the holder does it from memory",
+      `${core}/leadership.ts`,
+      "if (entry === undefined || reading.incarnation !== held.incarnation) {",
+      "if (entry === undefined) { fence(turn, 'lost'); return; }\n  if (reading.incarnation !== held.incarnation) {",
+    ),
   ),
   one(
     "registration for an unknown group key",
