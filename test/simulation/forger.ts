@@ -53,6 +53,10 @@ export class Forger {
     const { timeline, chance } = this.#world;
     const { newest } = this.#seals.book;
     if (newest === undefined) return;
+    // An operator may have taken its key sets out of the file: nobody has or accepts those keys any more.
+    const { file } = this.#seals;
+    if (!file.sets.some(({ signing }) => signing.kid === newest.signer)) return;
+    if (groupKeyIn(file, newest.kid) === undefined) return;
     const how = chance.pick(WAYS);
     timeline.send(this.#make(how, newest), (forgery) => {
       this.#seals.book.enterForged(forgery, how);
