@@ -28,6 +28,7 @@ const FOUND: readonly (readonly [seed: number, claim: string])[] = [
   [309616, "an agent that was cut off too shortly to notice catches up with its next beat"],
   [413150, "nobody forges with keys that an operator has taken out of the file"],
   [438929, "who begins with lives of seconds, after a store was wiped, renews at their pace"],
+  [453751, "agents' runway hastens a retry also where what is remembered has expired"],
   [120761, "a life whose answer was held up is renewed at 75 % of the whole"],
 ];
 

@@ -5,7 +5,7 @@
 import type { Version } from "../../protocol/names.ts";
 import { between, type DurationMs, durationMs } from "../../protocol/time.ts";
 import { log, plus, type Turn } from "./core.ts";
-import { type ProviderRun, recordOf } from "./provider-run.ts";
+import { type ProviderRun, recordOf, remaining } from "./provider-run.ts";
 import { CALL_WINDOW, MAX_CALLS, SKEW_WARNING } from "./settings.ts";
 
 /** Somebody wants a new credential. Requests coalesce; an earlier plan stays as it is. */
@@ -31,7 +31,7 @@ export function onAgentDemand(turn: Turn, agent: string, provider: string, rejec
 }
 
 /**
- * Where nothing is held here, any agent's runway hastens the next attempt (`hastenRetry`). Else: an agent
+ * Where nothing that lives is held here, any agent's runway hastens the next attempt (`hastenRetry`). Else: an agent
  * that holds the current bundle shows what is left of it, measured when it came. Where that
  * ends well before it does by our clock, ours is behind that of the coordinator that it was adopted
  * from, and so is the plan: once the renewal is due by the agent's measure, that is its demand (I4).
@@ -45,7 +45,7 @@ export function onAgentRunway(
 ): void {
   const { providers, settings, leadership } = turn.core;
   const run = providers.get(provider);
-  if (run !== undefined && run.expires === undefined) {
+  if (run !== undefined && remaining(turn, run) === undefined) {
     hastenRetry(turn, run, agent, runway);
     return;
   }
@@ -68,9 +68,10 @@ export function onAgentRunway(
 const SUSTAINED = durationMs(CALL_WINDOW / MAX_CALLS);
 
 /**
- * All stores and memories of the job's credential are lost, and the issuer has refused us so far; but
- * agents still serve it. As with a credential of our own, no wait for the next attempt is longer than a
- * third of what is left. It is only an agent's word: at this pace it can't use up the calls (I11).
+ * The stores of the job's credential are lost, our memory has none or one that has expired since, and
+ * the issuer has refused us so far; but agents still serve a newer one. As with a credential of our own,
+ * no wait for the next attempt is longer than a third of what is left. It is only an agent's word: at
+ * this pace it can't use up the calls (I11).
  */
 function hastenRetry(turn: Turn, run: ProviderRun, agent: string, runway: DurationMs): void {
   if (run.next === undefined || run.phase.kind !== "idle" || runway <= 0) return;
