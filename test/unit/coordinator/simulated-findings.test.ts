@@ -23,14 +23,19 @@ describe("where all stores were lost, generations begin anew", () => {
     expect(rig.calls.map((call) => call.reason)).toEqual(["initial"]);
   });
 
-  test("agents still hold what nobody knows of any more: the next attempt does not wait for its end", () => {
-    const rig = new CoreRig({
-      issue: () => "ISSUER_THROTTLED",
-    }).start();
-    rig.run(10 * MINUTE);
+  test.each([
+    ["nobody knows of any more", [] as const],
+    ["is newer than what is remembered, which has expired", [5 * MINUTE] as const],
+  ])("agents still hold what %s: the next attempt does not wait for its end", (_what, given) => {
+    const answers = given.values();
+    const rig = new CoreRig({ issue: () => answers.next().value ?? "ISSUER_THROTTLED" }).start();
+    rig.run(20 * MINUTE);
     const waits = (): number => rig.status().providers[0]?.nextAttemptInMs ?? Number.NaN;
     while (waits() < 2 * MINUTE) rig.run(1000);
-    const beat = { type: "beat", term: rig.status().term - 5, generation: 9 } as const;
+    // It has taken up the bundle that there is, which brought nothing in place of what it holds.
+    const { term } = rig.status();
+    const version = given.length > 0 ? { term, generation: 1 } : { term: term - 5, generation: 9 };
+    const beat = { type: "beat", ...version } as const;
     rig.report("a", "i", { ...beat, runwayMs: { lake: 0 } });
     expect(waits()).toBeGreaterThanOrEqual(2 * MINUTE);
     rig.report("a", "i", { ...beat, runwayMs: { lake: 3 * MINUTE } });
