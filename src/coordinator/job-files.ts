@@ -2,11 +2,10 @@
  * The files of a job: its keys, what executors are handed, what operators are handed. All are 0600
  * and written whole or not at all.
  */
-import { randomBytes } from "node:crypto";
-import { link, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type * as z from "zod";
-import { toBase64Url } from "../protocol/encoding.ts";
+import { toBase64Url, utf8 } from "../protocol/encoding.ts";
 import { EvergrantError } from "../protocol/errors.ts";
 import {
   type BrokerAccess,
@@ -26,6 +25,8 @@ import {
 } from "../protocol/keys.ts";
 import { type JobId, sameJob } from "../protocol/names.ts";
 import { type DurationMs, type EpochMs, later, type Random, toRfc3339 } from "../protocol/time.ts";
+import { writeAtomically } from "../runtime/atomic-file.ts";
+import { systemRandom } from "../runtime/system-clock.ts";
 
 /**
  * Reads a JSON file and checks it. The error names paths at fault, never what stands there.
@@ -63,37 +64,22 @@ export async function readJsonFile<T>(
 }
 
 /**
- * Writes a private file (0600): temp file, fsync, then rename, or (`exclusive`) a link that fails if
- * the file is there. @throws FILE_UNUSABLE; `details.exists` is true when it is there
+ * Writes a private file (0600) whole or not at all, in a folder that is made (0700) when it is not
+ * there. @throws FILE_UNUSABLE; with `exclusive` also when it is there: `details.exists` is then true
  */
 export async function writePrivateFile(
   path: string,
   content: string,
   { exclusive = false } = {},
 ): Promise<void> {
-  const temp = `${path}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
+  const code = "FILE_UNUSABLE";
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const file = await open(temp, "wx", 0o600);
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    if (exclusive) {
-      await link(temp, path);
-      await rm(temp);
-    } else await rename(temp, path);
   } catch (cause) {
-    await rm(temp, { force: true });
-    const exists = (cause as NodeJS.ErrnoException).code === "EEXIST";
-    throw new EvergrantError(
-      "FILE_UNUSABLE",
-      exists ? `${path} exists` : `${path} can't be written`,
-      { cause, details: { exists } },
-    );
+    throw new EvergrantError(code, `the folder of ${path} can't be made`, { cause });
   }
+  const options = { mode: 0o600, random: systemRandom, exclusive, code } as const;
+  await writeAtomically({ path, content: utf8(content), ...options });
 }
 
 /** Makes a job key file. @throws FILE_UNUSABLE, also when there is one: keys are never overwritten. */

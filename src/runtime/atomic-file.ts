@@ -5,10 +5,10 @@
  * and never puts it in an error (I9).
  */
 import { constants } from "node:fs";
-import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
+import { type FileHandle, link, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { EvergrantError } from "../../protocol/errors.ts";
-import type { Random } from "../../protocol/time.ts";
+import { type ErrorCode, EvergrantError } from "../protocol/errors.ts";
+import type { Random } from "../protocol/time.ts";
 
 export interface AtomicWrite {
   readonly path: string;
@@ -20,6 +20,10 @@ export interface AtomicWrite {
   /** Numeric group id, -1 or absent: this process's. */
   readonly gid?: number;
   readonly random: Random;
+  /** Fails instead of replacing a file that is there; `details.exists` is then true. Default false. */
+  readonly exclusive?: boolean;
+  /** What it fails with. Default `RECEIVER_FAILED`. */
+  readonly code?: ErrorCode;
   /** Asked just before the rename: true leaves the old file and resolves to false. */
   readonly superseded?: () => boolean;
   /** For tests: where faults come from. Default: the system's. */
@@ -41,7 +45,7 @@ let written = 0;
 /**
  * Resolves to true once the new content is on disk under its name, to false when it was superseded.
  *
- * @throws EvergrantError `RECEIVER_FAILED`; the old file is then as it was.
+ * @throws EvergrantError of the `code` that was asked for; the old file is then as it was.
  */
 export async function writeAtomically(write: AtomicWrite): Promise<boolean> {
   const { path, content, mode, random, files = SYSTEM } = write;
@@ -69,12 +73,17 @@ export async function writeAtomically(write: AtomicWrite): Promise<boolean> {
       await rm(temporary, { force: true });
       return false;
     }
-    await files.rename(temporary, path);
+    if (write.exclusive === true) {
+      await link(temporary, path);
+      await rm(temporary);
+    } else {
+      await files.rename(temporary, path);
+    }
     await syncFolder(dirname(path));
     return true;
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
-    throw failure(path, error);
+    throw failure(path, error, write.code);
   }
 }
 
@@ -135,14 +144,20 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "its folder does not exist",
   ENOTDIR: "a part of its path is no folder",
   EISDIR: "a folder has this name",
+  EEXIST: "it exists",
 };
 
-function failure(path: string, error: unknown): EvergrantError {
+function failure(
+  path: string,
+  error: unknown,
+  code: ErrorCode = "RECEIVER_FAILED",
+): EvergrantError {
   if (error instanceof EvergrantError) return error;
-  const code = (error as NodeJS.ErrnoException).code ?? "unknown";
+  const systemCode = (error as NodeJS.ErrnoException).code ?? "unknown";
+  const exists = systemCode === "EEXIST";
   return new EvergrantError(
-    "RECEIVER_FAILED",
-    `${path} cannot be replaced: ${REASONS[code] ?? "the file system refused"} (${code})`,
-    { cause: error, details: { path, systemCode: code } },
+    code,
+    `${path} cannot be ${exists ? "made" : "replaced"}: ${REASONS[systemCode] ?? "the file system refused"} (${systemCode})`,
+    { cause: error, details: { path, systemCode, ...(exists ? { exists } : {}) } },
   );
 }

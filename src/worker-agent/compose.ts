@@ -80,7 +80,7 @@ export async function composeAgent<Made extends Receivers>(
     options.logger.info({ code: why.code }, `waiting for the join file: ${why.message}`),
   );
   const id: JobId = { tenant: join.tenant, job: join.job };
-  const store = options.stateDir === undefined ? memoryStore : fileStore(options.stateDir);
+  const store = options.stateDir === undefined ? memoryStore : fileStore(options.stateDir, random);
   const record = await recordOf(options, id, store);
   const { agent } = record;
   const instance = toBase64Url(random.bytes(12));

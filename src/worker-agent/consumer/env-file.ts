@@ -5,8 +5,8 @@
 import { resolve } from "node:path";
 import { EvergrantError } from "../../protocol/errors.ts";
 import type { Random } from "../../protocol/time.ts";
+import { writeAtomically } from "../../runtime/atomic-file.ts";
 import type { ConsumerEnvironment } from "../ports/credential-receiver.ts";
-import { writeAtomically } from "../receivers/atomic-file.ts";
 import { shellWord } from "../receivers/shell-word.ts";
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;

@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import type { AddressInfo, ListenOptions, Server } from "node:net";
 import { EvergrantError } from "../../protocol/errors.ts";
 import type { Random } from "../../protocol/time.ts";
-import { writeAtomically } from "./atomic-file.ts";
+import { writeAtomically } from "../../runtime/atomic-file.ts";
 
 export interface PortWish {
   readonly port: number | undefined;

@@ -4,7 +4,7 @@ import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
-import type { AtomicFiles } from "../../../src/worker-agent/receivers/atomic-file.ts";
+import type { AtomicFiles } from "../../../src/runtime/atomic-file.ts";
 import { FileReceiver, fileFactory } from "../../../src/worker-agent/receivers/file/index.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import {

@@ -12,12 +12,12 @@ import { open, rename } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { systemRandom as random } from "../../../src/runtime/system-clock.ts";
 import {
   type AtomicFiles,
   removeDurably,
   writeAtomically,
-} from "../../../src/worker-agent/receivers/atomic-file.ts";
+} from "../../../src/runtime/atomic-file.ts";
+import { systemRandom as random } from "../../../src/runtime/system-clock.ts";
 
 let dir: string;
 let path: string;
@@ -118,4 +118,16 @@ test("a folder that is not there is named as the cause", async () => {
       message: expect.stringContaining("its folder does not exist (ENOENT)"),
     },
   );
+});
+
+test("exclusive: makes the file, and leaves one that is there as it is", async () => {
+  const make = { path, mode: 0o600, random, exclusive: true, code: "FILE_UNUSABLE" } as const;
+  await writeAtomically({ ...make, content: Buffer.from("first") });
+  await expect(writeAtomically({ ...make, content })).rejects.toMatchObject({
+    code: "FILE_UNUSABLE",
+    message: expect.stringContaining(`${path} cannot be made: it exists (EEXIST)`),
+    details: { exists: true },
+  });
+  expect(readFileSync(path, "utf8")).toBe("first");
+  expect(readdirSync(dir)).toEqual(["f"]);
 });

@@ -1,16 +1,18 @@
 /**
- * The state folder of one agent: `agent.json`, 0600, replaced as a whole (temp, fsync, rename, fsync
- * of the folder), so that a crash leaves the old or the new. It holds the agent's own key and ticket,
- * and never a credential.
+ * The state folder of one agent: `agent.json`, 0600, replaced as a whole, so that a crash leaves the
+ * old or the new. It holds the agent's own key and ticket, and never a credential.
  */
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
+import { utf8 } from "../../../protocol/encoding.ts";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import { signingKeySchema } from "../../../protocol/keys.ts";
 import { nameSchema } from "../../../protocol/names.ts";
 import { settle, success } from "../../../protocol/outcome.ts";
 import { Secret } from "../../../protocol/secret.ts";
+import type { Random } from "../../../protocol/time.ts";
+import { writeAtomically } from "../../../runtime/atomic-file.ts";
 import type { AgentRecord, AgentStore } from "../../ports/agent-store.ts";
 
 const recordSchema = z.object({
@@ -25,13 +27,16 @@ const recordSchema = z.object({
 
 const FILE = "agent.json";
 
-/** @param dir made with mode 0700 when it is not there. */
-export function fileStore(dir: string): AgentStore {
+/**
+ * @param dir made with mode 0700 when it is not there. What a process that died while it was writing
+ * left there is removed with the next write.
+ */
+export function fileStore(dir: string, random: Random): AgentStore {
   const path = join(dir, FILE);
   return {
     restore: (done) => settle(() => read(path), done, "FILE_UNUSABLE", `reading ${path}`),
     persist: (record, done) =>
-      settle(() => write(dir, path, record), done, "FILE_UNUSABLE", `writing ${path}`),
+      settle(() => write(dir, path, record, random), done, "FILE_UNUSABLE", `writing ${path}`),
   };
 }
 
@@ -63,29 +68,19 @@ async function read(path: string): Promise<AgentRecord | undefined> {
   return { tenant, job, agent, key: new Secret(key), ticket, highest };
 }
 
-async function write(dir: string, path: string, record: AgentRecord): Promise<void> {
+async function write(
+  dir: string,
+  path: string,
+  { key, ...rest }: AgentRecord,
+  random: Random,
+): Promise<void> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const { key, ...rest } = record;
   const text = `${JSON.stringify({ version: 1, ...rest, key: key.reveal() }, null, 2)}\n`;
-  const temp = `${path}.${process.pid}.tmp`;
-  try {
-    const file = await open(temp, "w", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temp, path);
-  } catch (thrown) {
-    await rm(temp, { force: true }).catch(() => undefined);
-    throw thrown;
-  }
-  // The rename itself is on disk only once the folder is.
-  const folder = await open(dir, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await writeAtomically({
+    path,
+    content: utf8(text),
+    mode: 0o600,
+    random,
+    code: "FILE_UNUSABLE",
+  });
 }

@@ -9,7 +9,7 @@ import type { IncomingMessage } from "node:http";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import { Secret } from "../../../protocol/secret.ts";
 import type { Random } from "../../../protocol/time.ts";
-import { writeAtomically } from "../atomic-file.ts";
+import { writeAtomically } from "../../../runtime/atomic-file.ts";
 import type { Refusal } from "../http-answers.ts";
 
 /** Also fits tokens that an operator has put into the file; ours are 43 characters of base64url. */

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { AWS_SESSION } from "../../../protocol/credential.ts";
 import { Secret } from "../../../protocol/secret.ts";
 import { durationMs } from "../../../protocol/time.ts";
+import { writeAtomically } from "../../../runtime/atomic-file.ts";
 import type {
   ConsumerEnvironment,
   CredentialReceiver,
@@ -18,7 +19,6 @@ import type {
   ReceiverServices,
   Serving,
 } from "../../ports/credential-receiver.ts";
-import { writeAtomically } from "../atomic-file.ts";
 import { awsEnvironment } from "../aws-environment.ts";
 import { containerBody } from "../aws-session-body.ts";
 import { CredentialEndpoint } from "../credential-endpoint.ts";

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { AWS_SESSION } from "../../../protocol/credential.ts";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import { durationMs } from "../../../protocol/time.ts";
+import { writeAtomically } from "../../../runtime/atomic-file.ts";
 import type {
   ConsumerEnvironment,
   CredentialReceiver,
@@ -15,7 +16,6 @@ import type {
   ReceiverServices,
   Serving,
 } from "../../ports/credential-receiver.ts";
-import { writeAtomically } from "../atomic-file.ts";
 import { awsEnvironment } from "../aws-environment.ts";
 import { processBody } from "../aws-session-body.ts";
 import { CredentialEndpoint } from "../credential-endpoint.ts";

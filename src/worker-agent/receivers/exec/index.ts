@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Credential } from "../../../protocol/credential.ts";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import { seconds, toRfc3339 } from "../../../protocol/time.ts";
+import { removeDurably, writeAtomically } from "../../../runtime/atomic-file.ts";
 import type {
   ConsumerEnvironment,
   CredentialReceiver,
@@ -14,7 +15,6 @@ import type {
   ReceiverServices,
   Serving,
 } from "../../ports/credential-receiver.ts";
-import { removeDurably, writeAtomically } from "../atomic-file.ts";
 import { credentialDocument } from "../credential-document.ts";
 import { Turns } from "../turns.ts";
 import { type ExecOptions, execOptions } from "./options.ts";

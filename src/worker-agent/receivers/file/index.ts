@@ -1,11 +1,17 @@
 /**
  * Receiver `file`: writes each credential to a file, as JSON or by a template. Owns when the file is
- * written and removed; how it is replaced whole is ../atomic-file.ts. A file cannot end by itself: if
+ * written and removed; how it is replaced whole is runtime/atomic-file.ts. A file cannot end by itself: if
  * the agent is gone, nobody removes it at its expiry (docs/receivers/file.md).
  */
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { EvergrantError } from "../../../protocol/errors.ts";
+import {
+  type AtomicFiles,
+  removeDurably,
+  removeLeftOvers,
+  writeAtomically,
+} from "../../../runtime/atomic-file.ts";
 import type {
   ConsumerEnvironment,
   CredentialReceiver,
@@ -13,12 +19,6 @@ import type {
   ReceiverServices,
   Serving,
 } from "../../ports/credential-receiver.ts";
-import {
-  type AtomicFiles,
-  removeDurably,
-  removeLeftOvers,
-  writeAtomically,
-} from "../atomic-file.ts";
 import { credentialDocument } from "../credential-document.ts";
 import { groupId, userId } from "../file-mode.ts";
 import { Turns } from "../turns.ts";

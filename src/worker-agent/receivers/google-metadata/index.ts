@@ -12,6 +12,7 @@ import { type Credential, GOOGLE_TOKEN, googleTokenSchema } from "../../../proto
 import { EvergrantError } from "../../../protocol/errors.ts";
 import { Secret } from "../../../protocol/secret.ts";
 import { durationMs } from "../../../protocol/time.ts";
+import { removeDurably, removeLeftOvers, writeAtomically } from "../../../runtime/atomic-file.ts";
 import type {
   ConsumerEnvironment,
   CredentialReceiver,
@@ -19,7 +20,6 @@ import type {
   ReceiverServices,
   Serving,
 } from "../../ports/credential-receiver.ts";
-import { removeDurably, removeLeftOvers, writeAtomically } from "../atomic-file.ts";
 import { groupId, userId } from "../file-mode.ts";
 import { takePort } from "../loopback-port.ts";
 import { Turns } from "../turns.ts";

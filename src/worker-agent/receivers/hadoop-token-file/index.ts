@@ -16,6 +16,7 @@ import {
   writeTokenStorage,
 } from "../../../protocol/hadoop/token-storage.ts";
 import { between, type CancelTimer, durationMs } from "../../../protocol/time.ts";
+import { writeAtomically } from "../../../runtime/atomic-file.ts";
 import type {
   ConsumerEnvironment,
   CredentialReceiver,
@@ -23,7 +24,6 @@ import type {
   ReceiverServices,
   Serving,
 } from "../../ports/credential-receiver.ts";
-import { writeAtomically } from "../atomic-file.ts";
 import { groupId, userId } from "../file-mode.ts";
 import { aliasesOf, alive, holds, merged, nextEnd, type OwnContent, ownContent } from "./merge.ts";
 import { type HadoopTokenFileOptions, hadoopTokenFileOptions } from "./options.ts";

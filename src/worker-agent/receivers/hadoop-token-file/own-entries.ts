@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import * as z from "zod";
 import { parseJson, utf8 } from "../../../protocol/encoding.ts";
 import type { Random } from "../../../protocol/time.ts";
-import { writeAtomically } from "../atomic-file.ts";
+import { writeAtomically } from "../../../runtime/atomic-file.ts";
 
 const recordSchema = z.object({
   path: z.string(),
