@@ -27,7 +27,7 @@ export interface SceneOptions extends RigOptions {
   readonly agentsEnv?: Readonly<Record<string, string>>;
 }
 
-/** With the defaults no plan of its own comes sooner than after 65 s. The agents are marked. */
+/** With the defaults no plan of its own comes sooner than after 87 s. The agents are marked. */
 export async function startScene(options: SceneOptions): Promise<Scene> {
   const { rig, holder, agents } = await startLonelyScene(options);
   const standby = await rig.coordinator("b", { standby: true });
