@@ -121,6 +121,8 @@ describe.each(CONVENTIONS)("an agent's %s in a real job", (convention) => {
     );
     const sign = boto3(consumer);
     const first = await currentKey(rig, watcher);
+    // What follows is outside of its window for longer: the client takes it when the one before comes into its own.
+    rig.sts.knobs.lifetimeMs = WINDOW_MS + 19_000;
     expect(await sign(100)).toEqual([first]);
     expect(await servedBy(agent)).toBe(1);
     for (const generation of [2, 3]) {
@@ -136,13 +138,14 @@ describe.each(CONVENTIONS)("an agent's %s in a real job", (convention) => {
     expect(rig.issued()).toBe(3);
   });
 
-  test("serves each call of the AWS CLI what is current at that moment, through scheduled rotations", async () => {
-    const { rig, agent, consumer, watcher } = await startedAgent(convention, 8000);
+  test("serves each call of the AWS CLI what is current at that moment, through rotations", async () => {
+    // Inside of its window, and no plan comes before the CLI has ended, which takes seconds on a busy machine.
+    const { rig, agent, consumer, rotate } = await startedAgent(convention, WINDOW_MS / 2);
     const service = await startAwsService();
     const keys: string[] = [];
     for (const generation of [1, 2, 3]) {
-      await generationAt(watcher, generation);
-      await eventually(() => agent.health().generation >= generation && agent.health().ready);
+      if (generation > 1) await rotate();
+      expect(agent.health()).toMatchObject({ generation, ready: true });
       const args = ["s3api", "list-buckets", "--endpoint-url", service.url];
       const end = await runToEnd(program("aws"), args, consumer);
       expect(end).toMatchObject({ exitCode: 0, stderr: "" });

@@ -91,13 +91,13 @@ function boto3(env: Readonly<Record<string, string>>): (times: number) => Promis
 describe.each(CONVENTIONS)("through %s", (convention) => {
   test("boto3 follows three rotations; outside of its window one request serves 100 signings", async () => {
     const { bench, receiver, consumer } = await running(convention);
-    await receiver.apply(awsServing(systemClock, 1, WINDOW_MS + 8000));
+    await receiver.apply(awsServing(systemClock, 1, WINDOW_MS + 12_000));
     const sign = boto3(consumer());
     expect(await sign(100)).toEqual({ keys: [accessKeyOf(1)] });
     expect(bench.count("served")).toBe(1);
 
     // Applied while the client holds the first: it asks when the first comes into its window.
-    await receiver.apply(awsServing(systemClock, 2, WINDOW_MS + 14_000));
+    await receiver.apply(awsServing(systemClock, 2, WINDOW_MS + 20_000));
     await eventually(async () => JSON.stringify(await sign(1)).includes(accessKeyOf(2)));
     expect(bench.count("served")).toBe(2);
     expect(await sign(100)).toEqual({ keys: [accessKeyOf(2)] });

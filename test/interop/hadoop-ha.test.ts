@@ -31,8 +31,13 @@ test("the active NameNode dies and the other takes over: the same token goes on,
   expect(agent.aliases()).toEqual(["ha-hdfs:ns1", "ha-webhdfs:ns1"]);
   const gap = watchForEmptiness(agent);
   const first = agent.identifiers();
-  const before = await hdfs.withTokens(agent.tokenFile, FS_SHELL, "-touchz", "/before");
+  // Just renewed, so that a whole life is left for the other one to become active.
+  const [before] = await Promise.all([
+    hdfs.withTokens(agent.tokenFile, FS_SHELL, "-touchz", "/before"),
+    agent.rewritten(1),
+  ]);
   expect(before, before.stderr).toMatchObject({ status: 0 });
+  expect(agent.identifiers()).toEqual(first);
 
   await hdfs.nameNodes[0]?.kill();
   await hdfs.activate("nn2");

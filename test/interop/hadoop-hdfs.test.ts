@@ -41,7 +41,8 @@ async function job({ user = "etl", more = "" }: LakeOptions = {}): Promise<JobRi
   const path = user === "etl" ? keytab : await realm.keytab(`${user}.keytab`, `${user}@A.TEST`);
   const service = `{name: nn, kind: webhdfs, url: "${hdfs.nameNodes[0]?.webUrl}"${more}}`;
   const provider = `  - {name: lake, kind: hadoop, callTimeoutSec: 10, principal: ${user}@A.TEST, keytab: ${path}, krb5Config: ${realm.krb5Config}, services: [${service}]}`;
-  return startJobRig({ nats, redis, yaml: HADOOP_TIMING, providers: [provider] });
+  // Half of a token's life is left at its renewal, for a KDC that is away and a machine that stands still.
+  return startJobRig({ nats, redis, ratio: 0.5, yaml: HADOOP_TIMING, providers: [provider] });
 }
 
 describe("HDFS RPC with a token file alone", () => {
@@ -55,7 +56,8 @@ describe("HDFS RPC with a token file alone", () => {
     const seen = new Set(agent.identifiers());
     const content = join(hdfs.dir, "content.txt");
     let rounds = 0;
-    while (systemClock.now().mono - begun < MAX_MS + RENEW_MS) {
+    // A round is three JVMs: on a slow machine a few of them take longer than the lives do.
+    while (systemClock.now().mono - begun < MAX_MS + RENEW_MS || rounds < 4) {
       rounds += 1;
       writeFileSync(content, `round ${rounds}`);
       const file = `/round-${rounds}`;
@@ -67,7 +69,6 @@ describe("HDFS RPC with a token file alone", () => {
       expect(read, read.stderr).toMatchObject({ status: 0, stdout: `round ${rounds}` });
       for (const identifier of agent.identifiers()) seen.add(identifier);
     }
-    expect(rounds).toBeGreaterThan(3);
     expect(seen.size).toBeGreaterThan(1);
     const kept = join(hdfs.dir, "kept-by-somebody");
     copyFileSync(tokenFile, kept);

@@ -11,7 +11,7 @@ import { startNats, startRedis } from "../support/servers.ts";
 
 test("@aws-sdk/client-s3 writes and reads through three rotations, and no request is refused", async () => {
   const [nats, redis] = await Promise.all([startNats(), startRedis()]);
-  const rig = await startJobRig({ nats, redis, job: "s3", lifetimeMs: 8000 });
+  const rig = await startJobRig({ nats, redis, job: "s3", lifetimeMs: 12_000, ratio: 0.5 });
   const service = await startS3Emulator({ sts: rig.sts, random: systemRandom });
   rig.atEnd(() => service.stop());
   const coordinator = await rig.coordinator();

@@ -29,7 +29,9 @@ afterAll(async () => {
 async function runJob(name: string, seconds: number, conf: Readonly<Record<string, string>>) {
   const keytab = await realm.keytab(`${name}.keytab`, "etl@A.TEST");
   const provider = `  - {name: lake, kind: hadoop, callTimeoutSec: 10, principal: etl@A.TEST, keytab: ${keytab}, krb5Config: ${realm.krb5Config}, services: [{name: nn, kind: webhdfs, url: "${hdfs.nameNodes[0]?.webUrl}"}]}`;
-  const rig = await startJobRig({ nats, redis, yaml: HADOOP_TIMING, providers: [provider] });
+  // Half of a token's life is left at its renewal: executors look for a new one each second.
+  const options = { ratio: 0.5, yaml: HADOOP_TIMING, providers: [provider] };
+  const rig = await startJobRig({ nats, redis, ...options });
   const coordinator = await rig.coordinator();
   await coordinator.ready();
   const { tokenFile } = await tokenAgent(coordinator.joinFile);

@@ -35,6 +35,8 @@ export interface JobRigOptions {
   readonly job?: string;
   /** What STS returns, in milliseconds. Default 12 s. */
   readonly lifetimeMs?: number;
+  /** How much of a life is used up when it is renewed. Default: the product's own. */
+  readonly ratio?: number;
   /** YAML below the top level, e.g. `timing: {beatSec: 1}`. */
   readonly yaml?: string;
   /** Names, or whole entries in YAML. Default: one provider `lake`. */
@@ -107,6 +109,7 @@ job: ${options.job ?? "etl"}
 runDir: ./run
 ${options.stores ?? `nats: {servers: ["${options.nats.url}"]}\nredis: {url: "${options.redis.url}"}`}
 ${options.yaml ?? FAST}
+${options.ratio === undefined ? "" : `renewal: {ratio: ${options.ratio}}`}
 providers:
 ${providers.map((p) => (p.includes(":") ? p : provider(p))).join("\n")}
 `;

@@ -207,7 +207,8 @@ describe("the operator", () => {
     await agent("quick");
     const frozen = await agent("frozen");
     frozen.signal("SIGSTOP");
-    const { code, stdout } = await run("rotate", "--reason", "test", "--wait", "4s", "--json");
+    // Time enough for the call and the other one's ack on a machine that stands still for a while.
+    const { code, stdout } = await run("rotate", "--reason", "test", "--wait", "8s", "--json");
     frozen.signal("SIGCONT");
     expect(code).toBe(3);
     expect(JSON.parse(stdout)).toMatchObject({ state: "delivering", missing: ["frozen"] });
@@ -221,6 +222,14 @@ describe("the operator", () => {
   });
 
   it("waits through a handover in the middle of a rotation", async () => {
+    // The slow call must not end by its time: the coordinator that hands over records its answer.
+    const config = readFileSync(join(dir, "job.yaml"), "utf8");
+    writeFileSync(
+      join(dir, "job.yaml"),
+      config
+        .replace("leaseTtlSec: 6", "leaseTtlSec: 20")
+        .replace('"callTimeoutSec":3', '"callTimeoutSec":10'),
+    );
     const first = await coordinator();
     await agent("a");
     // A slow issuer, so that the handover falls into the rotation.

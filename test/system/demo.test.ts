@@ -53,7 +53,8 @@ describe("evergrant demo", () => {
     const demos = ["one", "two"].map((name) =>
       evergrant(
         [
-          ...["demo", "--duration", "32s", "--lifetime", "12s"],
+          // Planned renewals after 12 s, and 12 s after the forced one in the middle; 4 s are left at each.
+          ...["demo", "--duration", "34s", "--lifetime", "16s"],
           ...["--report", `${name}.json`, "--run-dir", `run ${name}`],
         ],
         { cwd: dir },
@@ -68,7 +69,7 @@ describe("evergrant demo", () => {
 
   it("keeps more agents than processes, and one issuer call for each rotation", async () => {
     const demo = evergrant(
-      ["demo", "--agents", "40", "--duration", "25s", "--lifetime", "10s", "--json"],
+      ["demo", "--agents", "40", "--duration", "25s", "--lifetime", "16s", "--json"],
       { cwd: dir },
     );
     expect(await demo.ended, demo.stderr()).toBe(0);
@@ -81,7 +82,7 @@ describe("evergrant demo", () => {
 
   it("shows an AWS and a Google provider in one job, each called once for each of its generations", async () => {
     const demo = evergrant(
-      ["demo", "--provider", "both", "--duration", "25s", "--lifetime", "12s", "--json"],
+      ["demo", "--provider", "both", "--duration", "25s", "--lifetime", "16s", "--json"],
       { cwd: dir },
     );
     expect(await demo.ended, demo.stderr()).toBe(0);

@@ -13,7 +13,7 @@ import {
   says,
   startScene,
 } from "./support/scene.ts";
-import { TIMING, writesOf } from "./support/system-rig.ts";
+import { STEADY, UNHURRIED_MS, writesOf } from "./support/system-rig.ts";
 
 let nats: TestServer;
 let redis: TestServer;
@@ -22,8 +22,13 @@ beforeAll(async () => {
   [nats, redis] = await Promise.all([startNats(), startRedis()]);
 });
 
-/** A released lease is taken at the next look: well before it could have run out. */
-const AT_ONCE_MS = TIMING.leaseTtlSec * 1000;
+/** A released lease is taken at the next look: well before it could have run out, which takes long here. */
+const AT_ONCE_MS = (STEADY.leaseTtlSec * 1000) / 2;
+/** A call that is met under way must not end by itself before it is answered. */
+const LONG_CALL_SEC = 8;
+
+/** Here no lease is to end by its time: neither while a write is held back, nor in a stall of the machine. */
+const handsOver = () => ({ nats, redis, timing: STEADY });
 
 /** SIGTERM now, then `meanwhile`; the holder ends with 0, and its standby leads at once. */
 async function handedOver(
@@ -46,13 +51,13 @@ const rotated = {
   issuer: 2,
   counts: { calls: 2, obtained: 2, failures: 0, recoveries: 0 },
   generation: 2,
-  runwayAboveMs: 10_000,
+  runwayAboveMs: UNHURRIED_MS,
   terms: 2,
 };
 
 describe("S4: SIGTERM hands over", () => {
   it("S4.1 idle: the standby leads at once, without an issuer call", async () => {
-    const scene = await startScene({ nats, redis });
+    const scene = await startScene(handsOver());
     await handedOver(scene);
     await scene.standby.until(published(1));
     await expectUnharmed(scene.rig, scene.agents, {
@@ -64,7 +69,7 @@ describe("S4: SIGTERM hands over", () => {
   });
 
   it("S4.2 while the intent is being written: the call is made, recorded and handed over", async () => {
-    const scene = await startScene({ nats, redis });
+    const scene = await startScene(handsOver());
     const { rig, holder, standby, agents } = scene;
     const holding = holder.nats.holdNext(writesOf(rig, "state"));
     await askForRotation(rig);
@@ -76,7 +81,7 @@ describe("S4: SIGTERM hands over", () => {
   });
 
   it("S4.3 during the issuer call: its answer is recorded before the lease is released", async () => {
-    const scene = await startScene({ nats, redis });
+    const scene = await startScene({ ...handsOver(), callTimeoutSec: LONG_CALL_SEC });
     const { rig, standby, agents } = scene;
     let answer: () => void = () => undefined;
     const calling = meetCall(
@@ -93,7 +98,7 @@ describe("S4: SIGTERM hands over", () => {
   });
 
   it("S4.4 while the result is being written", async () => {
-    const scene = await startScene({ nats, redis });
+    const scene = await startScene(handsOver());
     const { rig, holder, standby, agents } = scene;
     const holding = holdResult(rig, holder);
     await askForRotation(rig);
@@ -105,7 +110,7 @@ describe("S4: SIGTERM hands over", () => {
   });
 
   it("S4.5 while the bundle is being written: it comes out once, or again under the next term", async () => {
-    const scene = await startScene({ nats, redis });
+    const scene = await startScene(handsOver());
     const { rig, holder, standby, agents } = scene;
     const holding = holder.nats.holdNext(writesOf(rig, "bundle"));
     await askForRotation(rig);
@@ -118,7 +123,7 @@ describe("S4: SIGTERM hands over", () => {
 
 describe("S5: the end of the job", () => {
   it("S5.1 holder and standby exit 0, agents are told and serve on, nothing is left in the stores", async () => {
-    const { rig, holder, standby, agents } = await startScene({ nats, redis });
+    const { rig, holder, standby, agents } = await startScene(handsOver());
     const operator = await rig.operator();
     await operator.end();
     expect(await holder.exited).toEqual({ code: 0, signal: null });
@@ -136,7 +141,7 @@ describe("S5: the end of the job", () => {
   });
 
   it("S5.2 a standby that is started after the end exits 0 without leading", async () => {
-    const { rig, standby } = await startScene({ nats, redis });
+    const { rig, standby } = await startScene(handsOver());
     const operator = await rig.operator();
     await operator.end();
     await standby.exited;

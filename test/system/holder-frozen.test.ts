@@ -18,7 +18,7 @@ import {
   standsBy,
   startScene,
 } from "./support/scene.ts";
-import { startRig, TIMING, writesOf } from "./support/system-rig.ts";
+import { STEADY, startRig, TIMING, UNHURRIED_MS, writesOf } from "./support/system-rig.ts";
 
 let nats: TestServer;
 let redis: TestServer;
@@ -69,7 +69,7 @@ describe("S2: the holder sleeps past its lease", () => {
       issuer: 1,
       counts: ADOPTED,
       generation: 1,
-      runwayAboveMs: 10_000,
+      runwayAboveMs: UNHURRIED_MS,
       terms: 2,
     });
   });
@@ -95,7 +95,7 @@ describe("S2: the holder sleeps past its lease", () => {
       issuer: 3,
       counts: RECOVERED,
       generation: 2,
-      runwayAboveMs: 10_000,
+      runwayAboveMs: UNHURRIED_MS,
       terms: 2,
     });
   });
@@ -118,7 +118,7 @@ describe("S2: the holder sleeps past its lease", () => {
       issuer: 3,
       counts: RECOVERED,
       generation: 2,
-      runwayAboveMs: 10_000,
+      runwayAboveMs: UNHURRIED_MS,
       terms: 2,
     });
   });
@@ -137,7 +137,7 @@ describe("S2: the holder sleeps past its lease", () => {
       issuer: 2,
       counts: { ...ADOPTED, calls: 2, obtained: 2 },
       generation: 2,
-      runwayAboveMs: 10_000,
+      runwayAboveMs: UNHURRIED_MS,
       terms: 2,
     });
     const { term } = (await standby.leads()).fields;
@@ -147,11 +147,17 @@ describe("S2: the holder sleeps past its lease", () => {
   });
 
   it("S2.5 negative control: one that sleeps less than its lease goes on leading", async () => {
-    const { rig, holder, standby, agents } = await startScene({ nats, redis });
+    // Long enough that it still lives when the machine stands still on top of the sleep.
+    const leaseTtlSec = 8;
+    const { rig, holder, standby, agents } = await startScene({
+      nats,
+      redis,
+      timing: { leaseTtlSec },
+    });
     const renewed = rig.coordinators[0]?.nats.said.length ?? 0;
     holder.signal("SIGSTOP");
     const asleep = new Promise<void>((resolve) => {
-      systemClock.timer(durationMs(TIMING.leaseRenewSec * 1000), resolve);
+      systemClock.timer(durationMs(leaseTtlSec * 250), resolve);
     });
     await asleep;
     holder.signal("SIGCONT");
@@ -164,7 +170,7 @@ describe("S2: the holder sleeps past its lease", () => {
       issuer: 2,
       counts: { ...ADOPTED, calls: 2, obtained: 2 },
       generation: 2,
-      runwayAboveMs: 10_000,
+      runwayAboveMs: UNHURRIED_MS,
       terms: 1,
     });
   });
@@ -172,7 +178,7 @@ describe("S2: the holder sleeps past its lease", () => {
 
 describe("S3: two coordinators start at once", () => {
   it("S3.1 one leads, the other stands by, and the issuer is called once", async () => {
-    const rig = await startRig({ nats, redis });
+    const rig = await startRig({ nats, redis, timing: STEADY });
     const [a, b] = await Promise.all([rig.coordinator("a"), rig.coordinator("b")]);
     const [leader, other] = await Promise.race([
       a.until(standsBy).then(() => [b, a] as const),
@@ -188,7 +194,7 @@ describe("S3: two coordinators start at once", () => {
       issuer: 1,
       counts: ADOPTED,
       generation: 1,
-      runwayAboveMs: 10_000,
+      runwayAboveMs: UNHURRIED_MS,
       terms: 1,
     });
   });
@@ -217,7 +223,7 @@ describe("S3: two coordinators start at once", () => {
       issuer: 1,
       counts: ADOPTED,
       generation: 1,
-      runwayAboveMs: 5_000,
+      runwayAboveMs: UNHURRIED_MS,
       terms: 1,
     });
   });

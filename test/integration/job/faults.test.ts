@@ -11,9 +11,10 @@ beforeAll(async () => {
   [nats, redis] = await Promise.all([startNats(), startRedis()]);
 });
 
+/** Renewed in the middle of its life: what is left lasts, though the machine stands still for some seconds. */
 async function startedRig(lifetimeMs: number) {
   await Promise.all([nats.wipe(), redis.wipe()]);
-  const rig = await startJobRig({ nats, redis, lifetimeMs });
+  const rig = await startJobRig({ nats, redis, lifetimeMs, ratio: 0.5 });
   const coordinator = await rig.coordinator();
   await coordinator.ready();
   const agent = await rig.agent();
@@ -23,7 +24,7 @@ async function startedRig(lifetimeMs: number) {
 
 describe("a job whose stores fail", () => {
   it("renews in time and once after Redis lost everything (I10)", async () => {
-    const { rig, agent, gap } = await startedRig(10_000);
+    const { rig, agent, gap } = await startedRig(14_000);
     const client = new Redis(redis.url);
     await client.flushall();
     client.disconnect();
@@ -33,7 +34,7 @@ describe("a job whose stores fail", () => {
   });
 
   it("renews in time and once while Redis is away, and says so", async () => {
-    const { rig, coordinator, agent, gap } = await startedRig(10_000);
+    const { rig, coordinator, agent, gap } = await startedRig(14_000);
     await redis.stop();
     await generationAt(agent, 2);
     expect(coordinator.status().warnings).toContain(
@@ -47,7 +48,7 @@ describe("a job whose stores fail", () => {
   });
 
   it("goes on serving while NATS is away for longer than a heartbeat, then catches up by itself", async () => {
-    const { rig, coordinator, gap } = await startedRig(30_000);
+    const { rig, coordinator, gap } = await startedRig(120_000);
     const { term } = coordinator.status();
     await nats.stop();
     // Longer than three beats, and than the lease: the coordinator has to win it back.
@@ -61,7 +62,7 @@ describe("a job whose stores fail", () => {
   });
 
   it("goes on with the same credential after NATS lost everything", async () => {
-    const { rig, coordinator, agent, gap } = await startedRig(30_000);
+    const { rig, coordinator, agent, gap } = await startedRig(120_000);
     const held = agent.current("lake");
     await nats.wipe();
     await eventually(
@@ -77,9 +78,9 @@ describe("a job whose stores fail", () => {
 
 describe("a job whose issuer fails", () => {
   it("renews after STS has throttled for half of the remaining life, with few calls and no gap", async () => {
-    const { rig, coordinator, agent, gap } = await startedRig(16_000);
-    // The renewal is due at 12 s; STS throttles the next calls until about 14 s.
-    rig.sts.knobs.throttle = { calls: 2 };
+    const { rig, coordinator, agent, gap } = await startedRig(24_000);
+    // The renewal is due at 12 s; STS throttles the next calls until 16 s to 19 s.
+    rig.sts.knobs.throttle = { calls: 3 };
     await generationAt(agent, 2);
     expect(gap.stop()).toBe(0);
     const calls = coordinator.status().providers[0]?.issuerCalls ?? 0;

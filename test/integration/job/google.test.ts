@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import type { GoogleEmulatorOptions } from "../../../src/emulators/google/server.ts";
+import { connectOperator } from "../../../src/operator/operator-client.ts";
 import { credentialToWire } from "../../../src/protocol/credential.ts";
+import { seconds } from "../../../src/protocol/time.ts";
 import { startAgent } from "../../../src/worker-agent/agent.ts";
 import { askMetadata } from "../../contract/support/google-consumers.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -38,16 +40,24 @@ describe("a job with a Google provider", () => {
   it.each([1, 100])(
     "costs one exchange and one impersonation for each rotation, with %i agents",
     async (count) => {
-      const pool = await startPool({ knobs: { lifetimeMs: 8_000 } });
-      const rig = await startJobRig({ nats, redis, providers: [providerLine(pool)] });
+      // The first one lives until all agents are there, however long that takes.
+      const pool = await startPool({ knobs: { lifetimeMs: 600_000 } });
+      const rig = await startJobRig({ nats, redis, ratio: 0.5, providers: [providerLine(pool)] });
       const coordinator = await rig.coordinator();
       await coordinator.ready();
+      const operator = await connectOperator(coordinator.operatorFile);
+      rig.atEnd(() => operator.close());
       const agents = await Promise.all(Array.from({ length: count }, () => rig.agent()));
       await Promise.all(agents.map((agent) => generationAt(agent, 1)));
       const gaps = agents.map((agent) => watchForGaps(agent, "gcs"));
+      pool.google.knobs.lifetimeMs = 12_000;
+      expect((await operator.rotate({ text: "a test", wait: seconds(30) })).state).toBe("done");
+      // The second is renewed by its plan, after 6 s; the third lives to the end again.
+      pool.google.knobs.lifetimeMs = 600_000;
       await Promise.all(agents.map((agent) => generationAt(agent, 3)));
       await eventually(() => coordinator.status().rotations.at(-1)?.state === "done");
       const { rotations } = coordinator.status();
+      expect(rotations.map(({ reason }) => reason)).toEqual(["initial", "forced", "scheduled"]);
       expect(rotations.map(({ applied }) => applied)).toEqual(rotations.map(() => count));
       expect(pool.google.count("exchange", "ok")).toBe(rotations.length);
       expect(pool.google.count("generateAccessToken", "ok")).toBe(rotations.length);
@@ -99,13 +109,13 @@ describe("a job with a Google provider", () => {
   });
 
   it("beside an AWS and an exec provider each keeps its own schedule: Google denied for good leaves the others untouched (I6)", async () => {
-    const pool = await startPool({ knobs: { lifetimeMs: 8_000 } });
+    const pool = await startPool({ knobs: { lifetimeMs: 12_000 } });
     const script = join(rigDirOf(pool), "tokens.mjs");
     await writeFile(script, EXEC_PROVIDER);
     const exec = { name: "hdfs", kind: "exec", credentialKind: "hadoop-tokens", callTimeoutSec: 3 };
     const execLine = `  - ${JSON.stringify({ ...exec, command: [process.execPath, script] })}`;
     const rig = await startJobRig({
-      ...{ nats, redis, lifetimeMs: 8_000 },
+      ...{ nats, redis, lifetimeMs: 12_000, ratio: 0.5 },
       providers: ["lake", providerLine(pool), execLine],
     });
     const coordinator = await rig.coordinator();
@@ -116,6 +126,7 @@ describe("a job with a Google provider", () => {
     await eventually(() => ["lake", "gcs", "hdfs"].every((name) => agent.current(name)));
     pool.google.knobs.deny = { operations: ["generateAccessToken"] };
     const gaps = ["lake", "hdfs"].map((name) => watchForGaps(agent, name));
+    const denied = of("gcs")?.generation;
     await eventually(() => (of("gcs")?.consecutiveFailures ?? 0) > 0);
     const before = ["lake", "hdfs"].map((name) => of(name)?.generation ?? 0);
     await eventually(() =>
@@ -123,7 +134,8 @@ describe("a job with a Google provider", () => {
     );
     expect(gaps.map((gap) => gap.stop())).toEqual([0, 0]);
     expect(["lake", "hdfs"].map((name) => of(name)?.consecutiveFailures)).toEqual([0, 0]);
-    expect(of("gcs")?.consecutiveFailures).toBeGreaterThan(0);
+    // Its failures are counted anew from its expiry on, which may have come by now; why it fails stays.
+    expect(of("gcs")).toMatchObject({ lastError: { code: "ISSUER_DENIED" }, generation: denied });
   });
 
   it("a rejected assertion is made anew at once: clocks that are 10 minutes apart cost one attempt", async () => {
@@ -135,16 +147,16 @@ describe("a job with a Google provider", () => {
     expect(rig.logs.some((line) => line.includes("ahead of the issuer's"))).toBe(true);
     const agent = await rig.agent();
     const { expiresAt, issuerSkew } = await generationAt(agent, 1);
-    expect(Math.abs(issuerSkew + 600_000)).toBeLessThan(3_000);
+    expect(Math.abs(issuerSkew + 600_000)).toBeLessThan(10_000);
     expect(expiresAt).toBeGreaterThan(0);
   });
 });
 
 const rigDirOf = ({ keyFile }: GooglePool): string => join(keyFile, "..");
 
-/** Prints a Hadoop token that lives 8 s. */
+/** Prints a Hadoop token that lives 12 s. */
 const EXEC_PROVIDER = `
-const expiresAt = new Date(Date.now() + 8000).toISOString();
+const expiresAt = new Date(Date.now() + 12000).toISOString();
 const token = { alias: "hdfs", urlString: "token-" + Date.now() };
 console.log(JSON.stringify({
   version: 1, credentialKind: "hadoop-tokens", expiresAt, material: { tokens: [token] },

@@ -81,7 +81,9 @@ describe("the coordinator's own credentials", () => {
       nats,
       redis,
       job: "web-identity",
-      lifetimeMs: 6000,
+      // Renewed after 6 s: with half of the base session's life over, and 4 s left.
+      lifetimeMs: 10_000,
+      ratio: 0.6,
       sts: { identityProviders: [oidc.provider] },
     });
     await writeFile(join(rig.dir, "token"), await oidc.token());
@@ -102,9 +104,10 @@ describe("the coordinator's own credentials", () => {
   });
 
   it("may expire halfway: the refusal is named, what is held is served, and a rewritten profile heals it", async () => {
-    const rig = await startJobRig({ nats, redis, job: "halfway", lifetimeMs: 4000 });
+    // The profile's session lives for the first call and not for the second, 11 s later; 9 s are left then.
+    const rig = await startJobRig({ nats, redis, job: "halfway", lifetimeMs: 8000, ratio: 0.55 });
     await writeProfile(rig.dir, await sessionKeys(rig.sts));
-    rig.sts.knobs.lifetimeMs = 14_000;
+    rig.sts.knobs.lifetimeMs = 20_000;
     rig.configure([assume("lake", rig.sts, PROFILE)]);
     const coordinator = await rig.coordinator();
     await coordinator.ready();

@@ -64,14 +64,18 @@ describe("an agent whose join file", () => {
     // The coordinator judges by the issuer's clock, whose Date header is up to a second old.
     await eventually(() => Date.parse(old.expiresAt) + 1500 < systemClock.now().wall);
     // The coordinator has written fresh ones meanwhile.
-    expect(Date.parse((await read(rig.joinFile)).expiresAt)).toBeGreaterThan(
-      Date.parse(old.expiresAt),
+    await eventually(
+      async () => Date.parse((await read(rig.joinFile)).expiresAt) > Date.parse(old.expiresAt),
     );
     const { agent, path } = await agentWith(rig, old);
     await refusedWith(agent, "JOIN_TOKEN_EXPIRED");
     expect(agent.current("lake")).toBeUndefined();
     expect(coordinator.status().refused["JOIN_TOKEN_EXPIRED"]).toBeGreaterThanOrEqual(1);
-    await writeFile(path, await readFile(rig.joinFile));
+    // So does whoever hands it on: one that has ended on its way is followed by a fresher one.
+    await eventually(async () => {
+      await writeFile(path, await readFile(rig.joinFile));
+      return agent.current("lake") !== undefined;
+    });
     expect((await generationAt(agent, 1)).generation).toBe(1);
     expect(rig.issued()).toBe(1);
   });

@@ -106,7 +106,7 @@ describe("a forced rotation", () => {
       "--reason",
       "drill",
       "--wait",
-      "3s",
+      "6s",
       "--json",
     );
     expect(missing.code).toBe(3);
@@ -120,12 +120,12 @@ describe("a forced rotation", () => {
   it("during the cooldown is deferred, and ends with a newer generation, never with the old one", async () => {
     const { rig, coordinator, operator } = await startedJob(
       "cooldown",
-      FAST.replace("cooldownFirstSec: 1,", "cooldownFirstSec: 3,"),
+      FAST.replace("cooldownFirstSec: 1,", "cooldownFirstSec: 5,"),
     );
     const agent = await rig.agent();
     await generationAt(agent, 1);
-    const first = await operator.rotate({ text: "one", wait: seconds(20) });
     const began = systemClock.now().mono;
+    const first = await operator.rotate({ text: "one", wait: seconds(20) });
     const seen: RotationStatus[] = [];
     const [second, third] = await Promise.all([
       operator.rotate({ text: "two", wait: seconds(20), onProgress: (r) => seen.push(r) }),
@@ -136,7 +136,8 @@ describe("a forced rotation", () => {
     // Requests coalesce: two that came in one cooldown are served by one call.
     expect(third.generation).toBe(second.generation);
     expect(rig.issued()).toBe(3);
-    expect(systemClock.now().mono - began).toBeGreaterThan(1500);
+    // The cooldown runs from the first one's call on, which came after it was asked for.
+    expect(systemClock.now().mono - began).toBeGreaterThan(5000);
     // While it was deferred, it was never answered with what was there.
     for (const { state, generation } of seen) {
       if (generation === first.generation) expect(state).not.toBe("done");
@@ -215,7 +216,11 @@ describe("a command", () => {
 
 describe("a job of many agents", () => {
   it("is listed whole, in as many messages as it takes", async () => {
-    const { rig, coordinator, operator } = await startedJob("many");
+    // Each of them beats once only: none may be lost before all are heard.
+    const { rig, coordinator, operator } = await startedJob(
+      "many",
+      FAST.replace("lostSec: 3", "lostSec: 60"),
+    );
     const keys = (
       await readJobKeys(join(coordinator.runDir, "job-key.json"), operator.id)
     ).reveal();

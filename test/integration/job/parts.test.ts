@@ -49,7 +49,12 @@ describe("an agent with a receiver that fails", () => {
       "file/lake": "RECEIVER_FAILED",
     });
     const stuck = await operator.rotate({ text: "drill", wait: seconds(1) });
-    expect(stuck).toMatchObject({ state: "delivering", missing: ["ill"] });
+    expect(stuck.state).not.toBe("done");
+    await eventually(async () => (await operator.rotation(stuck.id)).state === "delivering");
+    expect(await operator.rotation(stuck.id)).toMatchObject({
+      state: "delivering",
+      missing: ["ill"],
+    });
     await expect(agent.ready(1)).rejects.toMatchObject({ code: "START_TIMEOUT" });
 
     await rm(join(rig.dir, "no folder"));
@@ -101,13 +106,14 @@ describe("a provider and a receiver from npm packages", () => {
     await eventually(
       () => coordinator.status().providers[0]?.lastError?.code === "ISSUER_IDENTITY_REJECTED",
     );
-    await writeFile(join(rig.dir, "token"), "of-the-broker\n");
-    await coordinator.ready();
+    // The agent is there before the first credential: else it might meet the second one first.
     const path = join(rig.dir, "credentials.env");
     const agent = await rig.sidecar({
       config: { receivers: [{ kind: "evergrant-receiver-dotenv", provider: "lake", path }] },
     });
-    await agent.ready(10_000);
+    await writeFile(join(rig.dir, "token"), "of-the-broker\n");
+    await coordinator.ready();
+    await agent.ready(20_000);
     for (const n of [1, 2, 3]) {
       await eventually(async () =>
         (await readFile(path, "utf8")).includes(`AWS_ACCESS_KEY_ID=ASIAPLUGIN${n}\n`),

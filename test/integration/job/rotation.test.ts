@@ -13,7 +13,7 @@ beforeAll(async () => {
 describe("one coordinator and its agents", () => {
   it("asks STS once for each rotation, whatever the number of agents, and all apply it", async () => {
     await nats.wipe();
-    const rig = await startJobRig({ nats, redis, lifetimeMs: 8000 });
+    const rig = await startJobRig({ nats, redis, lifetimeMs: 12_000, ratio: 0.5 });
     const coordinator = await rig.coordinator();
     await coordinator.ready();
     const agents = await Promise.all(Array.from({ length: 5 }, () => rig.agent()));
@@ -83,7 +83,13 @@ describe("one coordinator and its agents", () => {
 
   it("keeps two accounts on schedules of their own: one that is denied leaves the other untouched (I6)", async () => {
     await nats.wipe();
-    const rig = await startJobRig({ nats, redis, lifetimeMs: 8000, providers: ["lake", "vault"] });
+    const rig = await startJobRig({
+      nats,
+      redis,
+      lifetimeMs: 12_000,
+      ratio: 0.5,
+      providers: ["lake", "vault"],
+    });
     const coordinator = await rig.coordinator();
     await coordinator.ready();
     const agent = await rig.agent();

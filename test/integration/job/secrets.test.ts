@@ -61,7 +61,8 @@ describe("a whole job at debug level", () => {
       redis,
       job: "secrets",
       lifetimeMs: 7000,
-      yaml: `${FAST}\nlog: {level: debug}`,
+      // What is denied is asked for again soon, even if the credential has ended meanwhile.
+      yaml: `${FAST.replace("retryFirstSec: 1", "retryFirstSec: 1, retryMaxSec: 2")}\nlog: {level: debug}`,
       stores: `nats: {servers: ["nats://127.0.0.1:${natsTap.port}"]}\nredis: {url: "redis://127.0.0.1:${redisTap.port}"}`,
     });
     const secrets = new Map<string, string | Uint8Array>();

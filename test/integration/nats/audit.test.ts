@@ -74,7 +74,7 @@ it("closing while the store is away ends within its bound and says what is lost"
   sink.record(event(1));
   const began = performance.now();
   const closed = await done((d) => sink.close(d));
-  expect(performance.now() - began).toBeLessThan(3000);
+  expect(performance.now() - began).toBeLessThan(10_000);
   expect(closed.ok ? undefined : closed.error.details).toEqual({ lost: 1 });
   await broker.close();
 });

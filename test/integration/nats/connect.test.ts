@@ -92,7 +92,7 @@ describe("the first connect", () => {
   it("gives up after its time, naming the address and the last reason", async () => {
     const server = await startNats();
     await server.kill();
-    const error = await failure(open(options(server.url, { startTimeout: durationMs(400) })));
+    const error = await failure(open(options(server.url, { startTimeout: durationMs(2000) })));
     expect(error.code).toBe("START_TIMEOUT");
     expect(error.message).toContain(server.url);
     expect((error.cause as EvergrantError).code).toBe("BROKER_UNAVAILABLE");
@@ -143,7 +143,7 @@ describe("the first connect", () => {
     const { events, onEvent } = recorder();
     const access = accessFromBroker({ servers: [server.url], user: "c", password: "wrong-word" });
     const error = await failure(
-      open(options(server.url, { access, onEvent, startTimeout: durationMs(400) })),
+      open(options(server.url, { access, onEvent, startTimeout: seconds(4) })),
     );
     expect(error.code).toBe("START_TIMEOUT");
     expect(error.message).toContain("refuses the login");
@@ -312,7 +312,7 @@ describe("what happens later", () => {
     await until((event) => event.kind === "fault" && event.fault.kind === "stale");
     const began = performance.now();
     await broker.close(durationMs(500));
-    expect(performance.now() - began).toBeLessThan(4000);
+    expect(performance.now() - began).toBeLessThan(10_000);
     expect(broker.connected()).toBe(false);
     server.thaw();
     await server.kill();

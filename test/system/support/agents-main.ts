@@ -100,8 +100,9 @@ function note({ report }: Watched, version: [number, number]): void {
 function look(watched: Watched): void {
   const { membership, report } = watched;
   for (const provider of options.providers ?? ["lake"]) {
-    const credential = membership.current(provider);
+    // Read first: a pause between the two must not make a good answer look late.
     const now = trueNow();
+    const credential = membership.current(provider);
     if (credential === undefined) {
       if (report.versions.length === 0) continue;
       if (watched.gapSince === undefined) {

@@ -105,6 +105,9 @@ export function startProcess(options: SpawnOptions): LoggedProcess {
   };
 }
 
+/** When its process said it, by that process's own clock: no reader is late for this. */
+export const saidAt = ({ fields }: Line): number => Date.parse(String(fields["time"]));
+
 function parsed(text: string): Record<string, unknown> | undefined {
   if (!text.startsWith("{")) return undefined;
   try {

@@ -1,9 +1,11 @@
 /** Where most scenarios begin: one holder, one standby, agents that hold generation 1. */
+import { systemClock } from "../../../src/runtime/system-clock.ts";
 import type { AgentsOptions, AgentsProcess } from "./agents-process.ts";
 import type { Line } from "./process.ts";
 import {
   type CoordinatorProcess,
   type RigOptions,
+  STEADY,
   type SystemRig,
   startRig,
   writesOf,
@@ -25,7 +27,7 @@ export interface SceneOptions extends RigOptions {
   readonly agentsEnv?: Readonly<Record<string, string>>;
 }
 
-/** With the defaults no plan of its own comes sooner than after 29 s. The agents are marked. */
+/** With the defaults no plan of its own comes sooner than after 87 s. The agents are marked. */
 export async function startScene(options: SceneOptions): Promise<Scene> {
   const { rig, holder, agents } = await startLonelyScene(options);
   const standby = await rig.coordinator("b", { standby: true });
@@ -43,6 +45,56 @@ export async function startLonelyScene(options: SceneOptions): Promise<Omit<Scen
   await agents.untilGeneration(1);
   await agents.mark();
   return { rig, holder, agents };
+}
+
+export interface Cycle {
+  readonly lifetimeMs: number;
+  readonly ratio: number;
+}
+
+/** Of a job that renews: the plan comes 5 s after each issue, less a jitter of 0.8 s at most; 35 s are left then. */
+export const CYCLE: Cycle = { lifetimeMs: 40_000, ratio: 0.125 };
+
+/**
+ * Agents that hold generation 2, whose renewal is planned. The first lives ten times as long: however slowly
+ * the processes start, no renewal comes before the scenario begins. The agents are marked.
+ */
+export async function startCyclingScene(
+  options: SceneOptions,
+  cycle = CYCLE,
+): Promise<Omit<Scene, "standby"> & { readonly issuedAt: number }> {
+  const scene = await startLonelyScene({ timing: STEADY, ...options, ...beforeCycle(cycle) });
+  return { ...scene, issuedAt: await beginCycle(scene, cycle) };
+}
+
+/** At a renewal that is on time, and through a takeover, half of such a life is never used up. */
+export const IN_TIME_MS = CYCLE.lifetimeMs / 2;
+
+/** What is obtained from now on is not renewed while the scenario lasts: its counts are final. */
+export function endCycle(rig: SystemRig): void {
+  rig.sts.knobs.lifetimeMs = 10 * CYCLE.lifetimeMs;
+}
+
+export const beforeCycle = ({ lifetimeMs, ratio }: Cycle): Cycle => ({
+  lifetimeMs: 10 * lifetimeMs,
+  ratio,
+});
+
+/** Lets the job's agents have a generation 2 of that life, and says when STS was asked for it. */
+export async function beginCycle(
+  { rig, agents }: Pick<Scene, "rig" | "agents">,
+  { lifetimeMs }: Cycle = CYCLE,
+): Promise<number> {
+  rig.sts.knobs.lifetimeMs = lifetimeMs;
+  let issuedAt = 0;
+  rig.sts.onCall = () => {
+    rig.sts.onCall = undefined;
+    issuedAt = systemClock.now().mono;
+  };
+  await askForRotation(rig);
+  await agents.untilGeneration(2);
+  await agents.mark();
+  return issuedAt;
 }
 
 type Fields = Line["fields"];

@@ -24,11 +24,20 @@ import { type AgentsOptions, type AgentsProcess, startAgents } from "./agents-pr
 import { type Line, type LoggedProcess, startProcess } from "./process.ts";
 import { startProxy, type TcpProxy } from "./tcp-proxy.ts";
 
-/** Intervals of the system ring: a lease of 3 s, and everything else with it. */
+/**
+ * What a shared machine may stand still for, in one go. No bound on the machine's speed is tighter than
+ * the product's own times and this; where nobody's lease is to end, it outlives this.
+ */
+export const STALL_MS = 3_000;
+
+/**
+ * Intervals of the system ring: a lease of 4 s, and everything else with it. It is renewed so often that
+ * a stall of nearly STALL_MS does not end it, and no longer, since most scenarios wait for its end.
+ */
 export const TIMING = {
-  leaseTtlSec: 3,
+  leaseTtlSec: 4,
   leaseMarginSec: 0.5,
-  leaseRenewSec: 0.7,
+  leaseRenewSec: 0.5,
   leaseWatchSec: 0.2,
   storeRetrySec: 0.2,
   beatSec: 1,
@@ -42,7 +51,15 @@ export const TIMING = {
   resendFirstSec: 0.5,
   resendMaxSec: 2,
 } as const;
-export const CALL_TIMEOUT_MS = 1500;
+export const CALL_TIMEOUT_MS = 2000;
+
+/** For scenarios in which nobody is to take a lease that is held: a stall of the machine must not end it. */
+export const STEADY = { leaseTtlSec: 12 } as const;
+
+/** Of what STS returns by default: no scenario comes near its plan of its own, on no machine. */
+export const LIFETIME_MS = 120_000;
+/** What is left of it at least in a scenario that nobody waits in: none takes a minute, whatever else the machine does. */
+export const UNHURRIED_MS = LIFETIME_MS - 60_000;
 
 /** Of agents: back within a second. */
 export const AGENT_TIMINGS = {
@@ -59,7 +76,7 @@ export const AGENT_TIMINGS = {
 export interface RigOptions {
   readonly nats: TestServer;
   readonly redis: TestServer;
-  /** What STS returns, in milliseconds. Default 40 s. */
+  /** What STS returns, in milliseconds. Default LIFETIME_MS. */
   readonly lifetimeMs?: number;
   /** Default 0.75. */
   readonly ratio?: number;
@@ -125,7 +142,7 @@ export async function buildRig(options: RigOptions, cleanup: Cleanup): Promise<S
   const sts = await startStsEmulator({
     clock: systemClock,
     random: systemRandom,
-    knobs: { lifetimeMs: options.lifetimeMs ?? 40_000 },
+    knobs: { lifetimeMs: options.lifetimeMs ?? LIFETIME_MS },
   });
   cleanup(() => sts.stop());
   const proxy = async (target: number, protocol: "nats" | "raw"): Promise<TcpProxy> => {

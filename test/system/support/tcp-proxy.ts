@@ -38,6 +38,8 @@ export interface TcpProxy {
     readonly verb: string;
     readonly subject: string;
     readonly at: number;
+    /** When it was let through to the server; undefined while it is held back. */
+    readonly passedAt: number | undefined;
   }[];
   /** Holds the next frame that matches, and says when it is there. One at a time. */
   holdNext(match: (frame: Frame) => boolean): Promise<HeldFrame>;
@@ -68,7 +70,11 @@ interface Link {
 
 /** One direction: writes in order, waits while it is closed. */
 interface Lane {
-  queue: { readonly bytes: Buffer; readonly at: number }[];
+  queue: {
+    readonly bytes: Buffer;
+    readonly at: number;
+    readonly passed: ((at: number) => void) | undefined;
+  }[];
   held: boolean;
   pump(): void;
 }
@@ -79,7 +85,7 @@ export async function startProxy(
 ): Promise<TcpProxy> {
   const links = new Set<Link>();
   const books = { accepted: 0, refused: 0, cut: 0, heldBytes: 0, delayedChunks: 0 };
-  const said: { verb: string; subject: string; at: number }[] = [];
+  const said: { verb: string; subject: string; at: number; passedAt: number | undefined }[] = [];
   let waiting: { match: (frame: Frame) => boolean; met: (held: HeldFrame) => void } | undefined;
   let state: "open" | "cut" | "stalled" | "half-open" = "open";
   let delayMs = 0;
@@ -102,16 +108,18 @@ export async function startProxy(
             return;
           }
           self.queue.shift();
-          if (!to.destroyed) to.write(first.bytes);
+          if (to.destroyed) continue;
+          first.passed?.(now());
+          to.write(first.bytes);
         }
       },
     };
     return self;
   };
-  const enqueue = (to: Lane, bytes: Buffer): void => {
+  const enqueue = (to: Lane, bytes: Buffer, passed?: (at: number) => void): void => {
     if (delayMs > 0) books.delayedChunks += 1;
     if (state === "stalled") books.heldBytes += bytes.length;
-    to.queue.push({ bytes, at: now() + delayMs });
+    to.queue.push({ bytes, at: now() + delayMs, passed });
     to.pump();
   };
   const end = (link: Link): void => {
@@ -146,9 +154,9 @@ export async function startProxy(
         return;
       }
       for (const frame of frames.push(chunk)) {
-        if (frame.verb !== "RAW") {
-          said.push({ verb: frame.verb, subject: frame.subject, at: now() });
-        }
+        const { verb, subject } = frame;
+        const heard = { verb, subject, at: now(), passedAt: undefined as number | undefined };
+        if (verb !== "RAW") said.push(heard);
         if (waiting?.match(frame) === true) {
           const { met } = waiting;
           waiting = undefined;
@@ -156,7 +164,9 @@ export async function startProxy(
           link.toServer.held = true;
           met(heldFrame(link, frame));
         }
-        enqueue(link.toServer, frame.bytes);
+        enqueue(link.toServer, frame.bytes, (at) => {
+          heard.passedAt = at;
+        });
       }
     });
     upstream.on("data", (chunk: Buffer) => {
