@@ -31,11 +31,11 @@ import { startProxy, type TcpProxy } from "./tcp-proxy.ts";
 export const STALL_MS = 3_000;
 
 /**
- * Intervals of the system ring: a lease of 4 s, and everything else with it. It is renewed so often that
- * a stall of nearly STALL_MS does not end it, and no longer, since most scenarios wait for its end.
+ * Intervals of the system ring: a lease of 3 s, and everything else with it. It is renewed so often that a
+ * stall of 2 s does not end it, and is no longer, since most scenarios wait for its end.
  */
 export const TIMING = {
-  leaseTtlSec: 4,
+  leaseTtlSec: 3,
   leaseMarginSec: 0.5,
   leaseRenewSec: 0.5,
   leaseWatchSec: 0.2,
