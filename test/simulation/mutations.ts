@@ -228,13 +228,11 @@ export const MUTATIONS: readonly Mutation[] = [
     "writer.writing = undefined;",
     "",
   ),
-  rare(
-    one(
-      "rewriting a lost store: the holder does it from memory",
-      `${core}/leadership.ts`,
-      "if (entry === undefined || reading.incarnation !== held.incarnation) {",
-      "if (entry === undefined) { fence(turn, 'lost'); return; }\n  if (reading.incarnation !== held.incarnation) {",
-    ),
+  one(
+    "rewriting a lost store: the holder does it from memory",
+    `${core}/leadership.ts`,
+    "if (entry === undefined || reading.incarnation !== held.incarnation) {",
+    "if (entry === undefined) { fence(turn, 'lost'); return; }\n  if (reading.incarnation !== held.incarnation) {",
   ),
   one(
     "registration for an unknown group key",

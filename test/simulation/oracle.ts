@@ -28,6 +28,9 @@ export interface Violation {
   readonly at: number;
 }
 
+/** For these a holder puts its lease down whoever has it: its time is over, or it can't have the term that it needs. */
+const OWN_REASONS = ["the lease could not be renewed in time", "a higher term could not be taken"];
+
 export class Oracle {
   violation: Violation | undefined;
   /** The stores have been lost at least once. */
@@ -42,6 +45,8 @@ export class Oracle {
   readonly #contents = new Map<string, string>();
   /** When the last lease write that was applied had been sent, by node. */
   readonly #leaseSent = new Map<string, number>();
+  /** Whose lease write was applied last, whatever the store has lost since. */
+  #leaseBy: string | undefined;
   readonly #sending = new Map<string, { record: LeaseRecord; at: number }[]>();
   #state: JobState | undefined;
   #events = 0;
@@ -110,6 +115,14 @@ export class Oracle {
 
   onAudit(by: SimCoordinator, event: AuditEvent): void {
     if (event.event === "obtain-started") this.#issuers.onReason(by, event);
+    if (event.event === "coordinator-stops" && event.text !== undefined)
+      this.#onPutDown(by, event.text);
+  }
+
+  /** A store that is lost is rewritten by who leads: it makes no room for another before its time is over. */
+  #onPutDown(by: SimCoordinator, why: string): void {
+    if (OWN_REASONS.includes(why) || this.#leaseBy !== by.holder) return;
+    this.violated("LEASE", `${by.node.name} puts down what nobody else has taken: ${why}`);
   }
 
   onRotateAsked(provider: string): void {
@@ -130,6 +143,7 @@ export class Oracle {
 
   #onLease(record: LeaseRecord, by: SimNode): void {
     const sent = this.#sending.get(by.name)?.findLast((s) => s.record === record);
+    this.#leaseBy = record.holder;
     if (record.state === "held") this.#leaseSent.set(by.name, sent?.at ?? 0);
     else this.#leaseSent.delete(by.name);
     if (record.state === "ended") this.#issuers.endedAt ??= this.world.timeline.now;
