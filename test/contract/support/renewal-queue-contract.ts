@@ -243,17 +243,19 @@ export function renewalQueueContract(name: string, start: () => Promise<QueueRig
       queue.onReconnect(() => {
         reconnected += 1;
       });
-      expect(await ensured(queue, [due("a", 500)])).toBe(1);
+      expect(await ensured(queue, [due("a", HOUR_MS)])).toBe(1);
       await rig.goAway();
-      expect(await ensured(queue, [due("a", 500), due("b", 0)])).toBe("QUEUE_UNAVAILABLE");
-      expect(await ensured(queue, [due("a", 500), due("b", 0)])).toBe("QUEUE_UNAVAILABLE");
+      expect(await ensured(queue, [due("a", HOUR_MS), due("b", 0)])).toBe("QUEUE_UNAVAILABLE");
+      expect(await ensured(queue, [due("a", HOUR_MS), due("b", 0)])).toBe("QUEUE_UNAVAILABLE");
       expect(reconnected).toBe(0);
       await rig.comeBack();
       await rig.until(() => reconnected === 1);
-      await rig.until(() => countOf(seen, "a") === 1);
-      expect(await ensured(queue, [due("b", 0)])).toBe(1);
-      await rig.until(() => countOf(seen, "b") === 1);
-      expect(countOf(seen, "a")).toBe(1);
+      // It may be there, or not: a Redis that fsyncs every second and is killed may lose what it has acknowledged.
+      expect(await ensured(queue, [due("a", 200), due("b", 0)])).toBe(2);
+      await rig.until(() => countOf(seen, "a") === 1 && countOf(seen, "b") === 1);
+      expect(await ensured(queue, [due("sentinel", 300)])).toBe(1);
+      await rig.until(() => countOf(seen, "sentinel") === 1);
+      expect([countOf(seen, "a"), countOf(seen, "b")]).toEqual([1, 1]);
     });
 
     test("it can be opened while the store is away, and works once that is there", async () => {
