@@ -21,6 +21,8 @@ const { name, prefix } = queueKeys(JOB);
 describe("the queue, when Redis fails", () => {
   test("what came due while Redis was killed is raised once, when it is back (I10)", async () => {
     const server = await startRedis();
+    // On disk before it is acknowledged: with an fsync each second a killed Redis may have lost the plan.
+    await admin(server.url, (client) => client.config("SET", "appendfsync", "always"));
     const { queue, problems } = openQueue({ url: server.url });
     const seen = collect(queue, systemClock);
     const planned = systemClock.now().mono;
