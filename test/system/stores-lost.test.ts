@@ -12,9 +12,9 @@ import {
   AGENTS,
   CYCLE,
   endCycle,
-  IN_TIME_MS,
   published,
   putDown,
+  RENEWED,
   says,
   startCyclingScene,
   startLonelyScene,
@@ -124,14 +124,6 @@ describe("S6: NATS is lost", () => {
 });
 
 describe("S7: Redis is lost", () => {
-  /** Generation 2 has been renewed, in time. */
-  const RENEWED = {
-    issuer: 3,
-    counts: { calls: 3, obtained: 3, failures: 0, recoveries: 0 },
-    generation: 3,
-    runwayAboveMs: IN_TIME_MS,
-    terms: 1,
-  };
   const late = says("the queue is late: the watchdog renews");
 
   it("S7.1 killed before a renewal: the watchdog renews on time, the queue takes over again after", async () => {
