@@ -10,6 +10,7 @@ import {
 } from "../../../src/coordinator/core/job-state.ts";
 import { durationMs } from "../../../src/protocol/time.ts";
 import { systemClock } from "../../../src/runtime/system-clock.ts";
+import type { AgentsProcess } from "../support/agents-process.ts";
 import type { SystemRig } from "../support/system-rig.ts";
 
 export interface Books {
@@ -19,7 +20,6 @@ export interface Books {
 }
 
 export interface Closing {
-  readonly state: JobState;
   /** All but what happened while a state was lost. */
   readonly counts: CallCounts;
   /** Calls that the issuer has seen in the same time. */
@@ -35,6 +35,10 @@ interface Page {
   readonly counts: CallCounts;
   readonly issuer: number;
 }
+
+/** 20 s in all: whoever is still behind then has missed two rotations. */
+const CATCH_UP_LOOKS = 100;
+const CATCH_UP_PAUSE_MS = 200;
 
 const pause = (ms: number): Promise<void> =>
   new Promise((resolve) => void systemClock.timer(durationMs(ms), resolve));
@@ -82,11 +86,26 @@ export function openBooks(rig: SystemRig): Books {
       from = page;
     },
     async close() {
-      const { state } = await closeStretch();
-      await pause(1000); // the agents take what is out
-      return { state, counts: total, issuer, issuerDuringLoss, forgotten };
+      await closeStretch();
+      return { counts: total, issuer, issuerDuringLoss, forgotten };
     },
   };
+}
+
+/**
+ * Whether there comes a moment in which every agent holds the generation of the state. A rotation may
+ * pass between the look at the one and at the others, so the state must be the same before and after.
+ */
+export async function agentsCatchUp(rig: SystemRig, agents: AgentsProcess): Promise<boolean> {
+  for (let look = 0; look < CATCH_UP_LOOKS; look += 1) {
+    const before = await rig.state().catch(() => undefined);
+    const { agents: reports } = await agents.report();
+    const after = await rig.state().catch(() => undefined);
+    const same = before !== undefined && after?.generation === before.generation;
+    if (same && reports.every(({ generation }) => generation === after.generation)) return true;
+    await pause(CATCH_UP_PAUSE_MS);
+  }
+  return false;
 }
 
 /** Undefined while the store is away, or a call may be under way. */
