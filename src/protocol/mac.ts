@@ -9,8 +9,20 @@ const BLOCK = 64;
 const DIGEST = 32;
 
 /** Room for a padded key and a message; grows to the longest message so far. */
-let inner = Buffer.alloc(4096);
-const outer = Buffer.alloc(BLOCK + DIGEST);
+let inner = roomFor(4096);
+const outer = roomFor(BLOCK + DIGEST);
+const padded = roomFor(BLOCK);
+
+/** Bytes, and their first block as words: a key is padded in 16 steps in place of 64. */
+interface Room {
+  readonly bytes: Buffer;
+  readonly words: Uint32Array;
+}
+
+function roomFor(length: number): Room {
+  const memory = new ArrayBuffer(length);
+  return { bytes: Buffer.from(memory), words: new Uint32Array(memory, 0, BLOCK / 4) };
+}
 
 /**
  * @param key of any length; longer than 64 bytes it is hashed first, as the RFC says.
@@ -18,15 +30,15 @@ const outer = Buffer.alloc(BLOCK + DIGEST);
  */
 export function mac(key: Uint8Array, message: string): string {
   const most = BLOCK + 3 * message.length; // of UTF-8
-  if (inner.length < most) inner = Buffer.alloc(most);
-  const short = key.length > BLOCK ? hash("sha256", key, "buffer") : key;
-  pad(inner, short, 0x36);
-  pad(outer, short, 0x5c);
-  const end = BLOCK + inner.write(message, BLOCK);
-  hash("sha256", inner.subarray(0, end), "buffer").copy(outer, BLOCK);
-  return hash("sha256", outer, "base64url");
-}
-
-function pad(into: Buffer, key: Uint8Array, byte: number): void {
-  for (let at = 0; at < BLOCK; at += 1) into[at] = (key[at] ?? 0) ^ byte;
+  if (inner.bytes.length < most) inner = roomFor(most);
+  padded.words.fill(0);
+  padded.bytes.set(key.length > BLOCK ? hash("sha256", key, "buffer") : key);
+  for (let at = 0; at < BLOCK / 4; at += 1) {
+    const word = padded.words[at] ?? 0;
+    inner.words[at] = word ^ 0x36363636;
+    outer.words[at] = word ^ 0x5c5c5c5c;
+  }
+  const end = BLOCK + inner.bytes.write(message, BLOCK);
+  hash("sha256", inner.bytes.subarray(0, end), "buffer").copy(outer.bytes, BLOCK);
+  return hash("sha256", outer.bytes, "base64url");
 }
