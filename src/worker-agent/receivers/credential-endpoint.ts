@@ -1,19 +1,13 @@
 /**
  * A small HTTP server that answers one path with the credential that it holds: the common part of
- * `aws-container` and `aws-process`. Owns the states EMPTY, HELD and EXPIRED on the wire, the limits
- * on connections, and the proof that a consumer would now get a new credential (it asks itself).
- * Refuses to know who may ask (`judgeCaller`) and what a body says.
+ * `aws-container` and `aws-process`. Owns the states EMPTY, HELD and EXPIRED on the wire, and the
+ * proof that a consumer would now get a new credential (it asks itself). Refuses to know who may ask
+ * (`judgeCaller`) and what a body says.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { ListenOptions, Socket } from "node:net";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { ListenOptions } from "node:net";
 import { EvergrantError } from "../../protocol/errors.ts";
-import {
-  type Clock,
-  type DurationMs,
-  durationMs,
-  type MonoMs,
-  type Random,
-} from "../../protocol/time.ts";
+import type { Clock, DurationMs, MonoMs, Random } from "../../protocol/time.ts";
 import type { ConsumerRequest } from "../ports/credential-receiver.ts";
 import { clientFamily } from "./client-family.ts";
 import { HeldCredential } from "./held-credential.ts";
@@ -28,13 +22,8 @@ import {
   sendRefusal,
   WRONG_METHOD,
 } from "./http-answers.ts";
-import { askOnce, type ProbeTarget } from "./probe.ts";
-
-/** Marks the agent's own requests, so that they are counted apart. Its value is random in each process. */
-const PROBE_HEADER = "x-evergrant-probe";
-
-/** How long `close` lets answers that are under way finish. */
-const CLOSE_GRACE = durationMs(200);
+import { HttpListeners } from "./http-listeners.ts";
+import { askOnce, ProbeMark, type ProbeTarget } from "./probe.ts";
 
 export interface EndpointSettings {
   /** The only path that is answered; the query is ignored. */
@@ -53,45 +42,26 @@ export interface EndpointSettings {
 export class CredentialEndpoint {
   readonly #settings: EndpointSettings;
   readonly #held: HeldCredential<Buffer>;
-  readonly #probeNonce: string;
-  readonly #servers: Server[] = [];
+  readonly #mark: ProbeMark;
+  readonly #listeners: HttpListeners;
 
   constructor(settings: EndpointSettings) {
     this.#settings = settings;
     this.#held = new HeldCredential(settings.clock);
-    this.#probeNonce = Buffer.from(settings.random.bytes(16)).toString("hex");
+    this.#mark = new ProbeMark(settings.random);
+    this.#listeners = new HttpListeners({
+      answer: (request, response) => this.#answer(request, response),
+      malformed: (socket) => {
+        this.#count("malformed", undefined);
+        sendMalformed(socket);
+      },
+      clock: settings.clock,
+    });
   }
 
   /** Listens there, besides what it listens to already. Rejects with the system's error. */
-  async listen(where: ListenOptions): Promise<Server> {
-    const server = createServer(
-      {
-        // Clients that keep connections close them first; a reset on reuse would cost them a retry.
-        keepAliveTimeout: 30_000,
-        headersTimeout: 5_000,
-        requestTimeout: 5_000,
-        connectionsCheckingInterval: 5_000,
-        maxHeaderSize: 16_384,
-        requireHostHeader: false, // `judgeHost` does, and answers in JSON
-      },
-      (request, response) => void this.#answer(request, response),
-    );
-    server.maxConnections = 4096;
-    server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-      if (error.code === "ECONNRESET") return void socket.destroy();
-      this.#count("malformed", undefined);
-      sendMalformed(socket as Socket);
-    });
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen({ ...where, exclusive: true }, () => {
-        server.removeListener("error", reject);
-        server.on("error", () => undefined); // e.g. no file descriptor for a new connection: that client fails alone
-        resolve();
-      });
-    });
-    this.#servers.push(server);
-    return server;
+  listen(where: ListenOptions): Promise<Server> {
+    return this.#listeners.listen(where);
   }
 
   /**
@@ -121,21 +91,12 @@ export class CredentialEndpoint {
   /** Closes all sockets, also those of requests that wait. */
   async close(): Promise<void> {
     this.#held.clear();
-    await Promise.all(
-      this.#servers.splice(0).map(
-        (server) =>
-          new Promise<void>((resolve) => {
-            server.close(() => resolve());
-            server.closeIdleConnections();
-            this.#settings.clock.timer(CLOSE_GRACE, () => server.closeAllConnections(), true);
-          }),
-      ),
-    );
+    await this.#listeners.close();
   }
 
   async #prove(body: Buffer, target: ProbeTarget): Promise<void> {
     const { clock, path } = this.#settings;
-    const headers = { ...target.headers, [PROBE_HEADER]: this.#probeNonce };
+    const headers = { ...target.headers, ...this.#mark.headers() };
     const reply = await askOnce({ ...target, headers }, path, clock);
     if (reply.status === 200 && reply.body.equals(body)) return;
     throw new EvergrantError(
@@ -157,8 +118,7 @@ export class CredentialEndpoint {
       return this.#refuse(request, response, reading.state === "empty" ? EMPTY : EXPIRED);
     }
     sendBody(response, reading.value);
-    const probe = request.headers[PROBE_HEADER] === this.#probeNonce;
-    this.#count(probe ? "probe" : "served", request, reading.remaining);
+    this.#count(this.#mark.isOn(request) ? "probe" : "served", request, reading.remaining);
   }
 
   #misdirected(request: IncomingMessage): Refusal | undefined {

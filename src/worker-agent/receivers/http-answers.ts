@@ -4,6 +4,7 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { endMalformed } from "./http-listeners.ts";
 
 /** What came of a request, for metrics. `probe` is the agent asking itself; never a consumer. */
 export type RequestOutcome =
@@ -90,12 +91,7 @@ export function sendRefusal(response: ServerResponse, refusal: Refusal): void {
   response.writeHead(refusal.status, headers).end(body);
 }
 
-/** The answer to bytes that are no HTTP request; the parser gives no response object for those. */
 export function sendMalformed(socket: Socket): void {
-  if (!socket.writable) return;
   const body = jsonOf(MALFORMED);
-  const head = Object.entries({ ...headersFor(body), Connection: "close" })
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join("");
-  socket.end(`HTTP/1.1 400 Bad Request\r\n${head}\r\n${body.toString("utf8")}`);
+  endMalformed(socket, headersFor(body), body.toString("utf8"));
 }

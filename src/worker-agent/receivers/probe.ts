@@ -3,9 +3,9 @@
  * size. Used for the agent's proof to itself and by `evergrant credential-process`. No proxy, no
  * redirect, no retry; refuses to know what the answer means.
  */
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
 import { EvergrantError } from "../../protocol/errors.ts";
-import { type Clock, type DurationMs, seconds } from "../../protocol/time.ts";
+import { type Clock, type DurationMs, type Random, seconds } from "../../protocol/time.ts";
 
 /** A loopback host and port, or the path of a Unix socket. */
 export interface ProbeTarget {
@@ -21,6 +21,24 @@ export interface ProbeReply {
 }
 
 const MAX_BYTES = 1024 * 1024;
+const MARK_HEADER = "x-evergrant-probe";
+
+/** Marks the agent's own requests, so that they are counted apart. Random, for nobody else to set it. */
+export class ProbeMark {
+  readonly #nonce: string;
+
+  constructor(random: Random) {
+    this.#nonce = Buffer.from(random.bytes(16)).toString("hex");
+  }
+
+  headers(): Readonly<Record<string, string>> {
+    return { [MARK_HEADER]: this.#nonce };
+  }
+
+  isOn({ headers }: IncomingMessage): boolean {
+    return headers[MARK_HEADER] === this.#nonce;
+  }
+}
 
 /** @throws EvergrantError `RECEIVER_FAILED` when nothing answers in time (default 2 s). */
 export function askOnce(

@@ -4,29 +4,20 @@
  * answer, and the proof that a consumer would now get a new token. What there is at which path is
  * metadata-tree.ts.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { ListenOptions, Socket } from "node:net";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { ListenOptions } from "node:net";
 import { EvergrantError } from "../../../protocol/errors.ts";
 import type { Secret } from "../../../protocol/secret.ts";
-import {
-  type Clock,
-  type DurationMs,
-  durationMs,
-  type MonoMs,
-  type Random,
-} from "../../../protocol/time.ts";
+import type { Clock, DurationMs, MonoMs, Random } from "../../../protocol/time.ts";
 import type { ConsumerRequest } from "../../ports/credential-receiver.ts";
 import { HeldCredential } from "../held-credential.ts";
-import { askOnce } from "../probe.ts";
+import { endMalformed, HttpListeners } from "../http-listeners.ts";
+import { askOnce, ProbeMark } from "../probe.ts";
 import { googleClientFamily } from "./client-family.ts";
 import { judgeCaller } from "./judge-caller.ts";
 import { answerAt, type MetadataFacts, needsCredential } from "./metadata-tree.ts";
 
 const TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token";
-/** Marks the agent's own requests, so that they are counted apart. Its value is random in each process. */
-const PROBE_HEADER = "x-evergrant-probe";
-/** How long `close` lets answers that are under way finish. */
-const CLOSE_GRACE = durationMs(200);
 
 /** What came of a request, for metrics. `metadata`: everything but a token. */
 type Outcome =
@@ -61,46 +52,28 @@ export interface MetadataServerSettings {
 export class MetadataServer {
   readonly #settings: MetadataServerSettings;
   readonly #held: HeldCredential<HeldToken>;
-  readonly #probeNonce: string;
-  readonly #servers: Server[] = [];
+  readonly #mark: ProbeMark;
+  readonly #listeners: HttpListeners;
   #facts: MetadataFacts;
 
   constructor(settings: MetadataServerSettings) {
     this.#settings = settings;
     this.#held = new HeldCredential(settings.clock);
     this.#facts = settings.facts;
-    this.#probeNonce = Buffer.from(settings.random.bytes(16)).toString("hex");
+    this.#mark = new ProbeMark(settings.random);
+    this.#listeners = new HttpListeners({
+      answer: (request, response) => this.#answer(request, response),
+      malformed: (socket) => {
+        this.#count("malformed", undefined);
+        endMalformed(socket, { ...MARKS, "Content-Length": 0 }, "");
+      },
+      clock: settings.clock,
+    });
   }
 
   /** Listens there. Rejects with the system's error. */
-  async listen(where: ListenOptions): Promise<Server> {
-    const server = createServer(
-      {
-        keepAliveTimeout: 30_000,
-        headersTimeout: 5_000,
-        requestTimeout: 5_000,
-        connectionsCheckingInterval: 5_000,
-        maxHeaderSize: 16_384,
-        requireHostHeader: false, // `judgeCaller` does, with our headers
-      },
-      (request, response) => void this.#answer(request, response),
-    );
-    server.maxConnections = 4096;
-    server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-      if (error.code === "ECONNRESET") return void socket.destroy();
-      this.#count("malformed", undefined);
-      sendMalformed(socket as Socket);
-    });
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen({ ...where, exclusive: true }, () => {
-        server.removeListener("error", reject);
-        server.on("error", () => undefined); // e.g. no file descriptor: that client fails alone
-        resolve();
-      });
-    });
-    this.#servers.push(server);
-    return server;
+  listen(where: ListenOptions): Promise<Server> {
+    return this.#listeners.listen(where);
   }
 
   /**
@@ -130,20 +103,11 @@ export class MetadataServer {
   /** Closes all sockets, also those of requests that wait. */
   async close(): Promise<void> {
     this.#held.clear();
-    await Promise.all(
-      this.#servers.splice(0).map(
-        (server) =>
-          new Promise<void>((resolve) => {
-            server.close(() => resolve());
-            server.closeIdleConnections();
-            this.#settings.clock.timer(CLOSE_GRACE, () => server.closeAllConnections(), true);
-          }),
-      ),
-    );
+    await this.#listeners.close();
   }
 
   async #prove(token: Secret<string>, port: number): Promise<void> {
-    const headers = { "metadata-flavor": "Google", [PROBE_HEADER]: this.#probeNonce };
+    const headers = { "metadata-flavor": "Google", ...this.#mark.headers() };
     const target = { host: "127.0.0.1", port, headers };
     const { status, body } = await askOnce(target, TOKEN_PATH, this.#settings.clock);
     if (status === 200 && body.includes(JSON.stringify(token.reveal()))) return;
@@ -195,8 +159,7 @@ export class MetadataServer {
       token_type: "Bearer",
     };
     send(response, 200, JSON_TYPE, JSON.stringify(body));
-    const probe = request.headers[PROBE_HEADER] === this.#probeNonce;
-    this.#count(probe ? "probe" : "served", request, reading.remaining);
+    this.#count(this.#mark.isOn(request) ? "probe" : "served", request, reading.remaining);
   }
 
   #sendNotReady(
@@ -236,13 +199,4 @@ function send(response: ServerResponse, status: number, type: string, body: stri
   const length = Buffer.byteLength(body);
   response.writeHead(status, { ...MARKS, "Content-Type": type, "Content-Length": length });
   response.end(body);
-}
-
-/** The answer to bytes that are no HTTP request; the parser gives no response object for those. */
-function sendMalformed(socket: Socket): void {
-  if (!socket.writable) return;
-  const head = Object.entries({ ...MARKS, "Content-Length": 0, Connection: "close" })
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join("");
-  socket.end(`HTTP/1.1 400 Bad Request\r\n${head}\r\n`);
 }
