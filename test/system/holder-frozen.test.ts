@@ -7,6 +7,7 @@ import { durationMs } from "../../src/protocol/time.ts";
 import { systemClock } from "../../src/runtime/system-clock.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { expectUnharmed } from "./support/oracle.ts";
+import { KEPT, RECOVERED, ROTATED } from "./support/outcomes.ts";
 import {
   AGENTS,
   askForRotation,
@@ -18,7 +19,7 @@ import {
   standsBy,
   startScene,
 } from "./support/scene.ts";
-import { STEADY, startRig, TIMING, UNHURRIED_MS, writesOf } from "./support/system-rig.ts";
+import { STEADY, startRig, TIMING, writesOf } from "./support/system-rig.ts";
 
 let nats: TestServer;
 let redis: TestServer;
@@ -28,8 +29,6 @@ beforeAll(async () => {
 });
 
 const now = (): number => systemClock.now().mono;
-const ADOPTED = { calls: 1, obtained: 1, failures: 0, recoveries: 0 };
-const RECOVERED = { calls: 3, obtained: 2, failures: 0, recoveries: 1 };
 
 /** Stops the holder until its standby has taken over and published. */
 async function sleepPastLease({ holder, standby }: Scene, generation: number): Promise<void> {
@@ -65,13 +64,7 @@ describe("S2: the holder sleeps past its lease", () => {
     const scene = await startScene({ nats, redis });
     await sleepPastLease(scene, 1);
     await wakesFenced(scene);
-    await expectUnharmed(scene.rig, scene.agents, {
-      issuer: 1,
-      counts: ADOPTED,
-      generation: 1,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(scene.rig, scene.agents, { ...KEPT, terms: 2 });
   });
 
   it("S2.2 during the issuer call: the answer that it finds on waking is dropped", async () => {
@@ -91,13 +84,7 @@ describe("S2: the holder sleeps past its lease", () => {
     await standby.until(published(2));
     expect(rig.sts.count("AssumeRole", "ok")).toBe(3);
     await wakesFenced(scene);
-    await expectUnharmed(rig, agents, {
-      issuer: 3,
-      counts: RECOVERED,
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(rig, agents, { ...RECOVERED, terms: 2 });
   });
 
   it("S2.3 before the state write: the woken holder's write is refused by the store", async () => {
@@ -114,13 +101,7 @@ describe("S2: the holder sleeps past its lease", () => {
     const after = await rig.state();
     expect(after?.term).toBe(before?.term);
     expect(after?.term).toBe((await standby.leads()).fields["term"]);
-    await expectUnharmed(rig, agents, {
-      issuer: 3,
-      counts: RECOVERED,
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(rig, agents, { ...RECOVERED, terms: 2 });
   });
 
   it("S2.4 before the publish: the bundle of the old term is refused by the store, and reaches nobody", async () => {
@@ -133,13 +114,7 @@ describe("S2: the holder sleeps past its lease", () => {
     await standby.until(published(2));
     held.release();
     await wakesFenced(scene);
-    const reports = await expectUnharmed(rig, agents, {
-      issuer: 2,
-      counts: { ...ADOPTED, calls: 2, obtained: 2 },
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    const reports = await expectUnharmed(rig, agents, { ...ROTATED, terms: 2 });
     const { term } = (await standby.leads()).fields;
     expect(reports.flatMap(({ versions }) => versions.slice(1))).toEqual(
       Array.from({ length: AGENTS }, () => [term, 2]),
@@ -166,13 +141,7 @@ describe("S2: the holder sleeps past its lease", () => {
     expect(holder.nats.said.length).toBeGreaterThan(renewed);
     expect(holder.count(putDown)).toBe(0);
     expect(standby.count((line) => line["msg"] === "leading")).toBe(0);
-    await expectUnharmed(rig, agents, {
-      issuer: 2,
-      counts: { ...ADOPTED, calls: 2, obtained: 2 },
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 1,
-    });
+    await expectUnharmed(rig, agents, ROTATED);
   });
 });
 
@@ -190,13 +159,7 @@ describe("S3: two coordinators start at once", () => {
     expect(takes).toBeGreaterThan(0);
     expect(other.count((line) => line["msg"] === "lease taken")).toBe(0);
     const agents = await rig.agents({ count: AGENTS });
-    await expectUnharmed(rig, agents, {
-      issuer: 1,
-      counts: ADOPTED,
-      generation: 1,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 1,
-    });
+    await expectUnharmed(rig, agents, KEPT);
   });
 
   it("S3.2 both reach for a free lease in the same moment: the store lets one of them in", async () => {
@@ -219,12 +182,6 @@ describe("S3: two coordinators start at once", () => {
     const leaders = [second, third].filter((c) => c.count((l) => l["msg"] === "leading") > 0);
     expect(leaders).toHaveLength(1);
     const agents = await rig.agents({ count: AGENTS });
-    await expectUnharmed(rig, agents, {
-      issuer: 1,
-      counts: ADOPTED,
-      generation: 1,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 1,
-    });
+    await expectUnharmed(rig, agents, KEPT);
   });
 });

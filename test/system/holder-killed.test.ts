@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/runtime/system-clock.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { expectUnharmed } from "./support/oracle.ts";
+import { KEPT, RECOVERED, ROTATED } from "./support/outcomes.ts";
 import { saidAt } from "./support/process.ts";
 import {
   AGENTS,
@@ -16,7 +17,7 @@ import {
   type Scene,
   startScene,
 } from "./support/scene.ts";
-import { CALL_TIMEOUT_MS, TIMING, UNHURRIED_MS, writesOf } from "./support/system-rig.ts";
+import { CALL_TIMEOUT_MS, TIMING, writesOf } from "./support/system-rig.ts";
 
 const LEASE_MS = TIMING.leaseTtlSec * 1000;
 const MARGIN_MS = TIMING.leaseMarginSec * 1000;
@@ -44,11 +45,6 @@ async function killed({ rig, holder, standby }: Scene): Promise<number> {
   return led - at;
 }
 
-/** What a rotation costs when its first call was lost with the holder. */
-const RECOVERED = { calls: 3, obtained: 2, failures: 0, recoveries: 1 };
-/** What it costs when nothing was lost. */
-const CLEAN = { calls: 2, obtained: 2, failures: 0, recoveries: 0 };
-
 describe("S1: the holder is killed", () => {
   it("S1.1 in the first 75 %: a successor leads within lease + 10 s, without an issuer call", async () => {
     const now = await startScene({ nats, redis });
@@ -58,13 +54,7 @@ describe("S1: the holder is killed", () => {
     await agents.untilAll(({ term, generation }) => generation === 1 && term > 0);
     const { term } = (await standby.leads()).fields;
     await agents.untilAll((version) => version.term === term);
-    await expectUnharmed(rig, agents, {
-      issuer: 1,
-      counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
-      generation: 1,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(rig, agents, { ...KEPT, terms: 2 });
   });
 
   it("S1.2 before the issuer call: the intent is waited out, then one call obtains", async () => {
@@ -79,13 +69,7 @@ describe("S1: the holder is killed", () => {
     const led = saidAt(await standby.leads());
     const out = saidAt(await standby.until(published(2)));
     expect(out - led).toBeGreaterThan(CALL_TIMEOUT_MS - 50);
-    await expectUnharmed(rig, agents, {
-      issuer: 2,
-      counts: RECOVERED,
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(rig, agents, { ...RECOVERED, issuer: 2, terms: 2 });
   });
 
   it("S1.3 during the issuer call: one call is lost, counted, and made again", async () => {
@@ -97,13 +81,7 @@ describe("S1: the holder is killed", () => {
     expect(rig.sts.count()).toBe(1); // arrived, and not ended
     await killed(now);
     await standby.until(published(2));
-    await expectUnharmed(rig, agents, {
-      issuer: 3,
-      counts: RECOVERED,
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(rig, agents, { ...RECOVERED, terms: 2 });
   });
 
   it("S1.4 after the issuer call, before the state write: the credential dies unseen, one recovery", async () => {
@@ -117,13 +95,7 @@ describe("S1: the holder is killed", () => {
     await killed(now);
     expect(held.frame.verb).toBe("HPUB");
     await standby.until(published(2));
-    await expectUnharmed(rig, agents, {
-      issuer: 3,
-      counts: RECOVERED,
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(rig, agents, { ...RECOVERED, terms: 2 });
   });
 
   it("S1.5 after the state write, unheard: the successor adopts the credential, no other call", async () => {
@@ -136,13 +108,7 @@ describe("S1: the holder is killed", () => {
     expect((await rig.state())?.generation).toBe(2);
     await killed(now);
     await standby.until(published(2));
-    await expectUnharmed(rig, agents, {
-      issuer: 2,
-      counts: CLEAN,
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(rig, agents, { ...ROTATED, terms: 2 });
   });
 
   it("S1.6 before the publish: the successor publishes what was stored, no other call", async () => {
@@ -158,13 +124,7 @@ describe("S1: the holder is killed", () => {
     );
     await killed(now);
     await standby.until(published(2));
-    const reports = await expectUnharmed(rig, agents, {
-      issuer: 2,
-      counts: CLEAN,
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    const reports = await expectUnharmed(rig, agents, { ...ROTATED, terms: 2 });
     // Generation 2 came to them under the successor's term alone.
     const { term } = (await standby.leads()).fields;
     expect(reports.flatMap(({ versions }) => versions.slice(1))).toEqual(
@@ -184,12 +144,6 @@ describe("S1: the holder is killed", () => {
     await standby.until(published(2));
     const { term } = (await standby.leads()).fields;
     await agents.untilAll((version) => version.term === term);
-    await expectUnharmed(rig, agents, {
-      issuer: 2,
-      counts: CLEAN,
-      generation: 2,
-      runwayAboveMs: UNHURRIED_MS,
-      terms: 2,
-    });
+    await expectUnharmed(rig, agents, { ...ROTATED, terms: 2 });
   });
 });

@@ -5,6 +5,7 @@ import { systemClock } from "../../src/runtime/system-clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { expectUnharmed } from "./support/oracle.ts";
+import { RENEWED, ROTATED } from "./support/outcomes.ts";
 import { saidAt } from "./support/process.ts";
 import {
   AGENTS,
@@ -12,14 +13,13 @@ import {
   endCycle,
   published,
   putDown,
-  RENEWED,
   says,
   standsBy,
   startCyclingScene,
   startLonelyScene,
   startScene,
 } from "./support/scene.ts";
-import { STEADY, UNHURRIED_MS, writesOf } from "./support/system-rig.ts";
+import { STEADY, writesOf } from "./support/system-rig.ts";
 
 let nats: TestServer;
 let redis: TestServer;
@@ -31,20 +31,6 @@ beforeAll(async () => {
 const now = (): number => systemClock.now().mono;
 const lasting = (ms: number): Promise<void> =>
   new Promise((resolve) => void systemClock.timer(durationMs(ms), resolve));
-
-const kept = {
-  issuer: 1,
-  counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
-  generation: 1,
-  runwayAboveMs: UNHURRIED_MS,
-  terms: 2,
-};
-const rotated = {
-  ...kept,
-  issuer: 2,
-  counts: { calls: 2, obtained: 2, failures: 0, recoveries: 0 },
-  generation: 2,
-};
 
 describe("S9: the holder's way to NATS", () => {
   for (const how of ["cut", "halfOpen", "stall"] as const) {
@@ -73,7 +59,7 @@ describe("S9: the holder's way to NATS", () => {
         holder.nats.said.filter((frame) => frame.at >= since && writesOf(rig, "bundle")(frame)),
       ).toEqual([]);
       expect(holder.count((line) => line["msg"] === "leading", since)).toBe(0);
-      await expectUnharmed(rig, agents, rotated);
+      await expectUnharmed(rig, agents, { ...ROTATED, terms: 2 });
     });
   }
 
@@ -85,7 +71,7 @@ describe("S9: the holder's way to NATS", () => {
     expect(holder.nats.books.delayedChunks).toBeGreaterThan(4);
     expect(holder.count(putDown)).toBe(0);
     expect(standby.count((line) => line["msg"] === "leading")).toBe(0);
-    await expectUnharmed(rig, agents, { ...rotated, terms: 1 });
+    await expectUnharmed(rig, agents, ROTATED);
   });
 
   it("S9.3 a blink of 200 ms: the lease is still its own, nobody takes over", async () => {
@@ -105,7 +91,7 @@ describe("S9: the holder's way to NATS", () => {
     await holder.until(published(2), since);
     expect(holder.nats.books.cut).toBeGreaterThan(0);
     expect(standby.count((line) => line["msg"] === "leading")).toBe(0);
-    await expectUnharmed(rig, agents, { ...rotated, terms: 1 });
+    await expectUnharmed(rig, agents, ROTATED);
   });
 });
 
@@ -127,7 +113,7 @@ describe("S10: the agents' way to NATS", () => {
       else expect(books.heldBytes).toBeGreaterThan(0);
       rig.agentsNats.mend();
       await agents.untilGeneration(2);
-      await expectUnharmed(rig, agents, { ...rotated, terms: 1 });
+      await expectUnharmed(rig, agents, ROTATED);
     });
   }
 });
@@ -144,10 +130,8 @@ describe("S11: the way to STS and to Redis", () => {
     expect(failed.fields["code"]).toBe("ISSUER_TIMEOUT");
     await holder.until(published(2));
     await expectUnharmed(rig, agents, {
-      ...kept,
-      issuer: 2,
+      ...ROTATED,
       counts: { calls: 3, obtained: 2, failures: 1, recoveries: 0 },
-      generation: 2,
     });
   });
 
@@ -158,10 +142,9 @@ describe("S11: the way to STS and to Redis", () => {
     await holder.until(published(2));
     expect(rig.sts.count("AssumeRole", "dropped")).toBe(1);
     await expectUnharmed(rig, agents, {
-      ...kept,
+      ...ROTATED,
       issuer: 3,
       counts: { calls: 3, obtained: 2, failures: 1, recoveries: 0 },
-      generation: 2,
     });
   });
 

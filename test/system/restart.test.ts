@@ -9,8 +9,9 @@ import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { startAgents } from "./support/agents-process.ts";
 import { fakeTime } from "./support/faketime.ts";
 import { expectUnharmed } from "./support/oracle.ts";
+import { KEPT } from "./support/outcomes.ts";
 import { AGENTS, published, says, startLonelyScene } from "./support/scene.ts";
-import { AGENT_TIMINGS, STEADY, type SystemRig, UNHURRIED_MS } from "./support/system-rig.ts";
+import { AGENT_TIMINGS, STEADY, type SystemRig } from "./support/system-rig.ts";
 
 let nats: TestServer;
 let redis: TestServer;
@@ -21,13 +22,6 @@ beforeAll(async () => {
 
 const now = (): number => systemClock.now().mono;
 
-const kept = {
-  issuer: 1,
-  counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
-  generation: 1,
-  runwayAboveMs: UNHURRIED_MS,
-};
-
 describe("S12: a coordinator comes back", () => {
   it("S12.1 killed and started again: it adopts its own state, without an issuer call", async () => {
     const { rig, holder, agents } = await startLonelyScene({ nats, redis });
@@ -36,7 +30,7 @@ describe("S12: a coordinator comes back", () => {
     await again.until(published(1));
     const { term } = (await again.leads()).fields;
     await agents.untilAll((version) => version.term === term);
-    await expectUnharmed(rig, agents, { ...kept, terms: 2 });
+    await expectUnharmed(rig, agents, { ...KEPT, terms: 2 });
   });
 
   it("S12.2 to two wiped stores, with the same job key: one obtain, and agents go on without a join token", async () => {
@@ -54,7 +48,7 @@ describe("S12: a coordinator comes back", () => {
     await agents.untilAll((version) => version.term === after["term"]);
     expect((await rig.state())?.tokenUses).toEqual({});
     expect(agents.count((line) => line["code"] === "JOIN_TOKEN_INVALID", since)).toBe(0);
-    await expectUnharmed(rig, agents, { ...kept, issuer: 2, terms: 2 });
+    await expectUnharmed(rig, agents, { ...KEPT, issuer: 2, terms: 2 });
 
     // Negative control: a newcomer has but that token, and is refused.
     const stranger = startAgents(path, {
@@ -108,7 +102,7 @@ describe("S12: a coordinator comes back", () => {
       3600, 1800,
     ]);
     await expectUnharmed(rig, agents, {
-      ...kept,
+      ...KEPT,
       issuer: 2,
       counts: { calls: 2, obtained: 2, failures: 0, recoveries: 0 },
       generation: 2,
@@ -138,7 +132,7 @@ describe("S12: a coordinator comes back", () => {
     onTestFinished(() => again.kill());
     await again.untilGeneration(1);
     expect(again.count((line) => line["code"] === "JOIN_TOKEN_INVALID")).toBe(0);
-    await expectUnharmed(rig, again, { ...kept, terms: 1 });
+    await expectUnharmed(rig, again, KEPT);
   });
 });
 

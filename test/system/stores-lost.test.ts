@@ -8,19 +8,19 @@ import { systemClock } from "../../src/runtime/system-clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { expectUnharmed } from "./support/oracle.ts";
+import { KEPT, RENEWED } from "./support/outcomes.ts";
 import {
   AGENTS,
   CYCLE,
   endCycle,
   published,
   putDown,
-  RENEWED,
   says,
   startCyclingScene,
   startLonelyScene,
   startScene,
 } from "./support/scene.ts";
-import { STALL_MS, STEADY, TIMING, UNHURRIED_MS } from "./support/system-rig.ts";
+import { STALL_MS, STEADY, TIMING } from "./support/system-rig.ts";
 
 let nats: TestServer;
 let redis: TestServer;
@@ -34,13 +34,6 @@ const now = (): number => systemClock.now().mono;
 const lasting = (ms: number): Promise<void> =>
   new Promise((resolve) => void systemClock.timer(durationMs(ms), resolve));
 const isPut = (line: Readonly<Record<string, unknown>>): boolean => line["msg"] === "leading";
-
-const kept = {
-  issuer: 1,
-  counts: { calls: 1, obtained: 1, failures: 0, recoveries: 0 },
-  generation: 1,
-  runwayAboveMs: UNHURRIED_MS,
-};
 
 /** Ends once somebody leads and its bundle is out after `since`, and says under which term. */
 async function leadsAgain(rig: Awaited<ReturnType<typeof startScene>>["rig"]): Promise<number> {
@@ -66,7 +59,7 @@ describe("S6: NATS is lost", () => {
     await nats.restart();
     await leadsAgain(rig);
     expect([holder.isAlive(), standby.isAlive()]).toEqual([true, true]);
-    await expectUnharmed(rig, agents, { ...kept, terms: 2 });
+    await expectUnharmed(rig, agents, { ...KEPT, terms: 2 });
   });
 
   it("S6.2 frozen past the lease: the holder puts it down before anybody could take it, one leads after", async () => {
@@ -89,7 +82,7 @@ describe("S6: NATS is lost", () => {
       (c) => c.count((line) => isPut(line) && line["term"] === term) > 0,
     );
     expect(leaders).toHaveLength(1);
-    await expectUnharmed(rig, agents, { ...kept, terms: 3 });
+    await expectUnharmed(rig, agents, { ...KEPT, terms: 3 });
   });
 
   it("S6.3 wiped, the lease still alive: the holder rewrites lease, state and bundle from memory", async () => {
@@ -106,7 +99,7 @@ describe("S6: NATS is lost", () => {
     await holder.until(published(1, term), wiped);
     expect(await leadsAgain(rig)).toBe(term);
     expect(standby.count(isPut)).toBe(0);
-    await expectUnharmed(rig, agents, { ...kept, terms: 1 });
+    await expectUnharmed(rig, agents, KEPT);
   });
 
   it("S6.4 wiped while away past the lease: the holder's memory is the truth, agents go on", async () => {
@@ -119,7 +112,7 @@ describe("S6: NATS is lost", () => {
     const again = await holder.leads(away);
     expect(again.fields["term"]).toBeGreaterThan(Number(term));
     await leadsAgain(rig);
-    await expectUnharmed(rig, agents, { ...kept, terms: 2 });
+    await expectUnharmed(rig, agents, { ...KEPT, terms: 2 });
   });
 });
 
@@ -179,7 +172,7 @@ describe("S8: both stores are lost", () => {
       wiped,
     );
     await leadsAgain(rig);
-    await expectUnharmed(rig, agents, { ...kept, terms: 3 });
+    await expectUnharmed(rig, agents, { ...KEPT, terms: 3 });
   });
 
   it("S8.2 both killed through a planned renewal: it is made up for as soon as they are back", async () => {
@@ -199,7 +192,7 @@ describe("S8: both stores are lost", () => {
     const out = await holder.until(published(3), back);
     expect(out.at - back).toBeLessThan(8000 + STALL_MS);
     await expectUnharmed(rig, agents, {
-      ...kept,
+      ...KEPT,
       issuer: 3,
       counts: { calls: 3, obtained: 3, failures: 0, recoveries: 0 },
       generation: 3,

@@ -67,18 +67,6 @@ export async function startCyclingScene(
   return { ...scene, issuedAt: await beginCycle(scene, cycle) };
 }
 
-/** At a renewal that is on time, and through a takeover, half of such a life is never used up. */
-export const IN_TIME_MS = CYCLE.lifetimeMs / 2;
-
-/** Of a cycling scene: generation 2 has been renewed, once and in time, by who led from the beginning. */
-export const RENEWED = {
-  issuer: 3,
-  counts: { calls: 3, obtained: 3, failures: 0, recoveries: 0 },
-  generation: 3,
-  runwayAboveMs: IN_TIME_MS,
-  terms: 1,
-};
-
 /** What is obtained from now on is not renewed while the scenario lasts: its counts are final. */
 export function endCycle(rig: SystemRig): void {
   rig.sts.knobs.lifetimeMs = 10 * CYCLE.lifetimeMs;
