@@ -1,6 +1,7 @@
 /**
  * `evergrant`: what programs start. This folder is the package's public face, one file for each entry of
- * its export map (docs/library.md); nothing in here imports it, and what it does not name is private.
+ * its export map (docs/library.md), and plugin.ts for what two of them share; nothing outside imports it,
+ * and what it does not name is private.
  */
 export {
   type JobConfig,

@@ -1,10 +1,7 @@
 /** boto3 and the AWS CLI on an agent that has joined a real job: issuer, coordinator, NATS and Redis behind it. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { connectOperator } from "../../src/operator/operator-client.ts";
 import { seconds } from "../../src/protocol/time.ts";
 import type { Agent } from "../../src/worker-agent/agent.ts";
@@ -14,6 +11,7 @@ import { startAwsService } from "../support/aws-service.ts";
 import { eventually } from "../support/eventually.ts";
 import { generationAt, type JobRig, startJobRig } from "../support/job-rig.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
+import { startBoto3 } from "./support/boto3.ts";
 import { type PythonTools, pythonTools } from "./support/python.ts";
 
 /** Inside of this much remaining life botocore asks again at every signing. */
@@ -86,26 +84,6 @@ async function servedBy(agent: Agent): Promise<number> {
   return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
-/** A boto3 process that signs on demand: the access keys that it signed with. */
-function boto3(env: Readonly<Record<string, string>>): (times: number) => Promise<string[]> {
-  const script = fileURLToPath(new URL("support/sign.py", import.meta.url));
-  const child: ChildProcess = spawn(program("python"), [script], {
-    env,
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  onTestFinished(() => void child.kill("SIGKILL"));
-  if (child.stdout === null) throw new Error("no standard output");
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  return async (times) => {
-    child.stdin?.write(`${times}\n`);
-    const { value, done } = await lines.next();
-    if (done === true) throw new Error("boto3 has ended");
-    const answer = JSON.parse(value as string) as { readonly keys?: string[]; error?: string };
-    if (answer.keys === undefined) throw new Error(`boto3: ${answer.error}`);
-    return answer.keys;
-  };
-}
-
 /** The access key of what the job holds now. */
 async function currentKey(rig: JobRig, watcher: Awaited<ReturnType<JobRig["agent"]>>) {
   await generationAt(watcher, rig.issued());
@@ -119,19 +97,19 @@ describe.each(CONVENTIONS)("an agent's %s in a real job", (convention) => {
       convention,
       WINDOW_MS + 14_000,
     );
-    const sign = boto3(consumer);
+    const sign = startBoto3(program("python"), consumer);
     const first = await currentKey(rig, watcher);
     // What follows is outside of its window for longer: the client takes it when the one before comes into its own.
     rig.sts.knobs.lifetimeMs = WINDOW_MS + 19_000;
-    expect(await sign(100)).toEqual([first]);
+    expect(await sign(100)).toEqual({ keys: [first] });
     expect(await servedBy(agent)).toBe(1);
     for (const generation of [2, 3]) {
       await rotate();
       const key = await currentKey(rig, watcher);
       // It keeps what it has until that comes into its window, then asks once.
-      await eventually(async () => (await sign(1)).includes(key));
+      await eventually(async () => (await sign(1)).keys?.includes(key) === true);
       const asked = await servedBy(agent);
-      expect(await sign(100)).toEqual([key]);
+      expect(await sign(100)).toEqual({ keys: [key] });
       expect(await servedBy(agent)).toBe(asked);
       expect(asked).toBe(generation);
     }

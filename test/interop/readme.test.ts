@@ -12,35 +12,13 @@ import { parse } from "yaml";
 import { parseJobConfig } from "../../src/coordinator/config.ts";
 import { freePort } from "../../src/embedded/answers.ts";
 import { eventually } from "../support/eventually.ts";
+import { blocksOf } from "../support/markdown.ts";
 import { pythonTools } from "./support/python.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const README = readFileSync(join(ROOT, "README.md"), "utf8");
 
-interface Block {
-  /** The heading above it. */
-  readonly under: string;
-  readonly language: string;
-  readonly text: string;
-}
-
 const BLOCKS = blocksOf(README);
-
-function blocksOf(markdown: string): Block[] {
-  const blocks: Block[] = [];
-  let under = "";
-  let open: { language: string; lines: string[] } | undefined;
-  for (const line of markdown.split("\n")) {
-    if (open === undefined && line.startsWith("#")) under = line.replace(/^#+ /, "");
-    if (!line.startsWith("```")) open?.lines.push(line);
-    else if (open === undefined) open = { language: line.slice(3), lines: [] };
-    else {
-      blocks.push({ under, language: open.language, text: open.lines.join("\n") });
-      open = undefined;
-    }
-  }
-  return blocks;
-}
 
 /** The `sh` blocks under a heading. */
 function shell(under: string): string[] {
