@@ -25,13 +25,13 @@ const rare = (mutation: Mutation): Mutation => ({ ...mutation, rare: true });
 export const MUTATIONS: readonly Mutation[] = [
   one(
     "fence deadline: the holder stops before its lease could be taken",
-    `${core}/leadership.ts`,
+    `${core}/lease.ts`,
     "return held === undefined ? ALWAYS : plus(held.since, (leaseTtl - leaseMargin) as DurationMs);",
     "return held === undefined ? ALWAYS : plus(held.since, (leaseTtl * 100 - leaseMargin) as DurationMs);",
   ),
   one(
     "lease check before the call: the lease covers the issuer's time",
-    `${core}/leadership.ts`,
+    `${core}/lease.ts`,
     "return plus(now.mono, span) < leaseDeadline(core);",
     "return plus(now.mono, span) > ALWAYS && core.leadership.held !== undefined;",
   ),

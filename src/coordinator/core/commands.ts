@@ -16,7 +16,7 @@ import {
 import { demandNew } from "./demand.ts";
 import type { Event } from "./effects.ts";
 import { startEnding } from "./ending.ts";
-import { isLeading } from "./leadership.ts";
+import { isLeading } from "./lease.ts";
 import { agentStatuses, jobStatus } from "./status.ts";
 
 /** The longest life of a command, and how far its sender's clock may be ahead. */

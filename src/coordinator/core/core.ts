@@ -22,7 +22,7 @@ import {
 } from "../../protocol/time.ts";
 import type { Effect, LogLevel, Op } from "./effects.ts";
 import type { Ending } from "./ending.ts";
-import type { Leadership } from "./leadership.ts";
+import type { Leadership } from "./lease.ts";
 import type { ProviderRun } from "./provider-run.ts";
 import type { Publisher } from "./publisher.ts";
 import type { Resending } from "./resending.ts";

@@ -21,7 +21,7 @@ import {
 } from "./core.ts";
 import type { Event, Op } from "./effects.ts";
 import type { JobState } from "./job-state.ts";
-import { isLeading, leaseDeadline, noteTerm } from "./leadership.ts";
+import { isLeading, leaseDeadline, noteTerm } from "./lease.ts";
 
 export interface Publisher {
   /** Of the stored bundle; `unknown`: to be read first. */

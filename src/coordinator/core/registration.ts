@@ -2,7 +2,7 @@
 import type { ErrorCode } from "../../protocol/errors.ts";
 import { audit, countRefused, jobTime, log, rounded, type Turn } from "./core.ts";
 import type { Event } from "./effects.ts";
-import { isLeading } from "./leadership.ts";
+import { isLeading } from "./lease.ts";
 import { currentSealed, isPublished } from "./publisher.ts";
 import { admit } from "./roster.ts";
 import { changeTruth } from "./writer.ts";

@@ -13,7 +13,7 @@ import { classOf } from "../../protocol/errors.ts";
 import { between, durationMs, monoMs } from "../../protocol/time.ts";
 import { call, finish, intend } from "./attempt.ts";
 import { due, log, plus, type Turn, wake } from "./core.ts";
-import { isLeading, leaseCovers } from "./leadership.ts";
+import { isLeading, leaseCovers } from "./lease.ts";
 import { earliestCall, mostCalls, watchdogGrace } from "./plan.ts";
 import { type ProviderRun, recordOf, withRecord } from "./provider-run.ts";
 import { changeTruth, isDurable } from "./writer.ts";

@@ -21,7 +21,7 @@ import {
 } from "./core.ts";
 import { onAgentDemand, onAgentRunway } from "./demand.ts";
 import type { RegisterFacts } from "./effects.ts";
-import { isLeading, noteTerm, TERMS_PER_SEC } from "./leadership.ts";
+import { isLeading, noteTerm, TERMS_PER_SEC } from "./lease.ts";
 import { answerReport, given, lags } from "./resending.ts";
 
 export interface Agent {

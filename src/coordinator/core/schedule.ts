@@ -6,7 +6,7 @@
 import { between, type DurationMs, durationMs, type MonoMs } from "../../protocol/time.ts";
 import { ALWAYS, due, log, newOp, plus, type Turn, unwarn, wake, warn } from "./core.ts";
 import type { Attempt, Event, Op } from "./effects.ts";
-import { isLeading } from "./leadership.ts";
+import { isLeading } from "./lease.ts";
 import { recordOf } from "./provider-run.ts";
 
 export interface Schedule {

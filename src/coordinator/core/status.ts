@@ -4,7 +4,7 @@ import { classOf } from "../../protocol/errors.ts";
 import { compareVersions } from "../../protocol/names.ts";
 import { between, type Now } from "../../protocol/time.ts";
 import type { Core, Turn } from "./core.ts";
-import { isLeading } from "./leadership.ts";
+import { isLeading } from "./lease.ts";
 import { type ProviderRun, recordOf, remaining } from "./provider-run.ts";
 import { isPublished } from "./publisher.ts";
 import type { Agent } from "./roster.ts";

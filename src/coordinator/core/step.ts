@@ -16,13 +16,8 @@ import { onCommand } from "./commands.ts";
 import { audit, type Core, countRefused, FAR, log, noticeOf, type Turn } from "./core.ts";
 import type { Effect, Event } from "./effects.ts";
 import { advanceEnding, isEnding, newEnding, onStepDone, startEnding } from "./ending.ts";
-import {
-  advanceLeadership,
-  isLeading,
-  newLeadership,
-  onLeaseRead,
-  onLeaseWritten,
-} from "./leadership.ts";
+import { advanceLeadership, onLeaseRead, onLeaseWritten } from "./leadership.ts";
+import { isLeading, newLeadership } from "./lease.ts";
 import { mergeObtained } from "./merging.ts";
 import { newRun } from "./provider-run.ts";
 import {

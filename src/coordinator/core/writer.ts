@@ -9,7 +9,7 @@ import type { MonoMs } from "../../protocol/time.ts";
 import { ALWAYS, due, log, newOp, plus, type Turn, unwarn, warn } from "./core.ts";
 import type { Event, Op } from "./effects.ts";
 import type { JobState } from "./job-state.ts";
-import { leaseDeadline, noteTerm } from "./leadership.ts";
+import { leaseDeadline, noteTerm } from "./lease.ts";
 
 export interface Writer {
   phase: "unread" | "reading" | "fencing" | "open";
