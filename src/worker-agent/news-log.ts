@@ -26,6 +26,12 @@ export function logNews(logger: Logger, news: News): void {
     case "refused":
       logger.warn({ code: news.code }, "a message is refused");
       return;
+    case "runway-low":
+      logger.warn(
+        { provider: news.provider, generation: news.generation, leftMs: Math.round(news.left) },
+        "little of its life is left, and nothing newer has come",
+      );
+      return;
     case "expired":
       logger.error({ provider: news.provider, generation: news.generation }, "expired");
       return;

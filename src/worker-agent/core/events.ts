@@ -76,6 +76,12 @@ export type News =
   | { readonly kind: "accepted"; readonly version: Version; readonly providers: readonly string[] }
   | { readonly kind: "shortened"; readonly provider: string; readonly by: DurationMs }
   | { readonly kind: "refused"; readonly code: ErrorCode }
+  | {
+      readonly kind: "runway-low";
+      readonly provider: string;
+      readonly generation: number;
+      readonly left: DurationMs;
+    }
   | { readonly kind: "expired"; readonly provider: string; readonly generation: number }
   | { readonly kind: "withdrawn"; readonly provider: string; readonly generation: number }
   | {

@@ -5,9 +5,9 @@
  */
 import type { Bundle } from "../../protocol/bundle.ts";
 import type { Credential } from "../../protocol/credential.ts";
-import { between, type MonoMs, type Now } from "../../protocol/time.ts";
+import { between, type MonoMs, monoMs, type Now } from "../../protocol/time.ts";
 import { deadlineOf, moveClockForward } from "./clock-estimate.ts";
-import type { AgentEvent } from "./events.ts";
+import type { AgentEvent, Held } from "./events.ts";
 import { wantKeys } from "./joining.ts";
 import { judge } from "./order.ts";
 import { sameContent } from "./sameness.ts";
@@ -108,20 +108,37 @@ function addByConvention(state: AgentState, { provider, kind }: Credential): voi
   }
 }
 
-/** I2: drops what has expired. */
+/** Renewals come at 75 % of a credential's life: with less than this share left, somebody should know. */
+const LOW_SHARE = 0.1;
+
+/** When little of its life is left. */
+function lowAt({ credential, until }: Held): MonoMs {
+  const life = Math.max(0, between(credential.issuedAt, credential.expiresAt));
+  return monoMs(until - LOW_SHARE * life);
+}
+
+/** I2: drops what has expired. Before that it says, once, that nothing newer has come. */
 export function advanceHolding(state: AgentState, now: Now, out: Out): void {
-  for (const [provider, { until, credential }] of state.held) {
-    if (until > now.mono) continue;
-    state.held.delete(provider);
-    const { generation } = credential;
-    out.push({ kind: "tell", news: { kind: "expired", provider, generation } });
+  for (const [provider, held] of state.held) {
+    const { until } = held;
+    const { generation } = held.credential;
+    if (until <= now.mono) {
+      state.held.delete(provider);
+      state.warned.delete(provider);
+      out.push({ kind: "tell", news: { kind: "expired", provider, generation } });
+    } else if (lowAt(held) <= now.mono && state.warned.get(provider) !== until) {
+      state.warned.set(provider, until);
+      const left = between(now.mono, until);
+      out.push({ kind: "tell", news: { kind: "runway-low", provider, generation, left } });
+    }
   }
 }
 
 export function holdingDeadline(state: AgentState): MonoMs | undefined {
   let first: MonoMs | undefined;
-  for (const { until } of state.held.values()) {
-    if (first === undefined || until < first) first = until;
+  for (const [provider, held] of state.held) {
+    const at = state.warned.get(provider) === held.until ? held.until : lowAt(held);
+    if (first === undefined || at < first) first = at;
   }
   return first;
 }

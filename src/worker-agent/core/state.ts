@@ -73,6 +73,8 @@ export interface AgentState {
   held: Map<string, Held>;
   /** Generations of what is held as the newest bundle numbers them, where the content stayed as it was. */
   generations: Map<string, number>;
+  /** Per provider: the end of which has been warned that it is near. */
+  warned: Map<string, MonoMs>;
   /** Providers of the accepted bundle. */
   expected: readonly string[];
   bundleAt: MonoMs | undefined;
@@ -140,6 +142,7 @@ export function initialState(settings: AgentSettings): AgentState {
     early: undefined,
     held: new Map(),
     generations: new Map(),
+    warned: new Map(),
     expected: [],
     bundleAt: undefined,
     receivers: new Map(),

@@ -204,6 +204,29 @@ describe("expiry", () => {
     expect(world.news).toContainEqual({ kind: "expired", provider: "lake", generation: 1 });
   });
 
+  it("warns once when a tenth of its life is left, and again of the next one", () => {
+    const { world } = joined();
+    const low = () => world.news.filter(({ kind }) => kind === "runway-low");
+    world.clock.advance(0.9 * HOUR - 1);
+    expect(low()).toEqual([]);
+    world.clock.advance(1);
+    const first = { kind: "runway-low", provider: "lake", generation: 1, left: 0.1 * HOUR };
+    expect(low()).toEqual([first]);
+    world.clock.advance(1000);
+    expect(low()).toEqual([first]);
+    world.broadcast(world.bundle(v(10, 2), [world.credential("lake", 2)]));
+    world.clock.advance(0.9 * HOUR);
+    expect(low()).toEqual([first, { ...first, generation: 2 }]);
+  });
+
+  it("does not warn of what is renewed in time", () => {
+    const { world } = joined();
+    world.clock.advance(0.75 * HOUR);
+    world.broadcast(world.bundle(v(10, 2), [world.credential("lake", 2)]));
+    world.clock.advance(0.8 * HOUR);
+    expect(world.news.map(({ kind }) => kind)).not.toContain("runway-low");
+  });
+
   it.each([-24 * HOUR, -60_000, 60_000, 24 * HOUR])(
     "I2: a wall clock that is %i ms wrong changes nothing",
     (skew) => {
