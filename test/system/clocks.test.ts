@@ -7,7 +7,7 @@ import { systemClock } from "../../src/runtime/system-clock.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { fakeTime } from "./support/faketime.ts";
 import { expectUnharmed } from "./support/oracle.ts";
-import { IN_TIME_MS, KEPT, RENEWED, ROTATED } from "./support/outcomes.ts";
+import { expectOnTime, IN_TIME_MS, KEPT, RENEWED, ROTATED } from "./support/outcomes.ts";
 import { saidAt } from "./support/process.ts";
 import {
   beforeCycle,
@@ -21,10 +21,8 @@ import {
   startCyclingScene,
   startLonelyScene,
 } from "./support/scene.ts";
-import { CALL_TIMEOUT_MS, STALL_MS, TIMING } from "./support/system-rig.ts";
 
 const HOUR_SEC = 3600;
-const PLAN_MS = CYCLE.ratio * CYCLE.lifetimeMs;
 
 let nats: TestServer;
 let redis: TestServer;
@@ -34,18 +32,6 @@ beforeAll(async () => {
 });
 
 const now = (): number => systemClock.now().mono;
-
-/**
- * The renewal came when it was planned to. No earlier than its jitter allows, and the skew that an answer which
- * took all of its time may be thought to have. Here it is refused and tried once more: no later than two waits
- * for a queue that is late, two calls and the shortest retry take, on a machine that stands still meanwhile.
- */
-function expectOnTime(issuedAt: number, second: { at: number }): void {
-  const after = second.at - issuedAt;
-  expect(after).toBeGreaterThan(PLAN_MS - 0.02 * CYCLE.lifetimeMs - CALL_TIMEOUT_MS - 1000);
-  const attempt = TIMING.watchdogGraceSec * 1000 + CALL_TIMEOUT_MS;
-  expect(after).toBeLessThan(PLAN_MS + 2 * attempt + 1000 + STALL_MS);
-}
 
 describe("S13: the wall clock steps", () => {
   for (const [way, stepSec] of [

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/runtime/system-clock.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
-import { expectUnharmed } from "./support/oracle.ts";
+import { expectNoRegistration, expectUnharmed } from "./support/oracle.ts";
 import { KEPT, ROTATED } from "./support/outcomes.ts";
 import {
   AGENTS,
@@ -53,7 +53,7 @@ describe("S4: SIGTERM hands over", () => {
     const scene = await startScene(handsOver());
     await handedOver(scene);
     await scene.standby.until(published(1));
-    await expectUnharmed(scene.rig, scene.agents, { ...KEPT, terms: 2 });
+    expectNoRegistration(await expectUnharmed(scene.rig, scene.agents, { ...KEPT, terms: 2 }));
   });
 
   it("S4.2 while the intent is being written: the call is made, recorded and handed over", async () => {

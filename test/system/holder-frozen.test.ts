@@ -5,6 +5,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { durationMs } from "../../src/protocol/time.ts";
 import { systemClock } from "../../src/runtime/system-clock.ts";
+import { eventually } from "../support/eventually.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { expectUnharmed } from "./support/oracle.ts";
 import { KEPT, RECOVERED, ROTATED } from "./support/outcomes.ts";
@@ -142,6 +143,22 @@ describe("S2: the holder sleeps past its lease", () => {
     expect(holder.count(putDown)).toBe(0);
     expect(standby.count((line) => line["msg"] === "leading")).toBe(0);
     await expectUnharmed(rig, agents, ROTATED);
+  });
+
+  it("S2.6 between the intent and the call: it finds its intent stored, and calls nobody", async () => {
+    const scene = await startScene({ nats, redis });
+    const { rig, holder, standby, agents } = scene;
+    const holding = holder.nats.holdNext(writesOf(rig, "state"));
+    await askForRotation(rig);
+    const held = await holding;
+    expect((await rig.state())?.providers["lake"]?.intent).toBeUndefined();
+    holder.signal("SIGSTOP");
+    held.release(); // the store has the intent, and its answer waits for the sleeper
+    await eventually(async () => (await rig.state())?.providers["lake"]?.intent !== undefined);
+    await standby.leads();
+    await standby.until(published(2));
+    await wakesFenced(scene);
+    await expectUnharmed(rig, agents, { ...RECOVERED, issuer: 2, terms: 2 });
   });
 });
 

@@ -5,7 +5,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/runtime/system-clock.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
-import { expectUnharmed } from "./support/oracle.ts";
+import { expectNoRegistration, expectUnharmed } from "./support/oracle.ts";
 import { KEPT, RECOVERED, ROTATED } from "./support/outcomes.ts";
 import { saidAt } from "./support/process.ts";
 import {
@@ -54,7 +54,8 @@ describe("S1: the holder is killed", () => {
     await agents.untilAll(({ term, generation }) => generation === 1 && term > 0);
     const { term } = (await standby.leads()).fields;
     await agents.untilAll((version) => version.term === term);
-    await expectUnharmed(rig, agents, { ...KEPT, terms: 2 });
+    const reports = await expectUnharmed(rig, agents, { ...KEPT, terms: 2 });
+    expectNoRegistration(reports);
   });
 
   it("S1.2 before the issuer call: the intent is waited out, then one call obtains", async () => {

@@ -5,7 +5,7 @@ import { systemClock } from "../../src/runtime/system-clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { expectUnharmed } from "./support/oracle.ts";
-import { RENEWED, ROTATED } from "./support/outcomes.ts";
+import { expectOnTime, RENEWED, ROTATED } from "./support/outcomes.ts";
 import { saidAt } from "./support/process.ts";
 import {
   AGENTS,
@@ -149,12 +149,12 @@ describe("S11: the way to STS and to Redis", () => {
   });
 
   it("S11.3 half-open to Redis: renewals run on the watchdog, on time", async () => {
-    const { rig, holder, agents } = await startCyclingScene({ nats, redis });
+    const { rig, holder, agents, issuedAt } = await startCyclingScene({ nats, redis });
     endCycle(rig);
     const since = now();
     holder.redis.halfOpen();
     await holder.until(says("Redis is away: renewals run on the local watchdog"), since);
-    await holder.until(published(3), since);
+    expectOnTime(issuedAt, await holder.until(published(3), since));
     expect(holder.redis.books.heldBytes).toBeGreaterThan(0);
     holder.redis.mend();
     await expectUnharmed(rig, agents, RENEWED);

@@ -8,7 +8,7 @@ import { eventually } from "../support/eventually.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { startAgents } from "./support/agents-process.ts";
 import { fakeTime } from "./support/faketime.ts";
-import { expectUnharmed } from "./support/oracle.ts";
+import { expectNoRegistration, expectUnharmed } from "./support/oracle.ts";
 import { KEPT } from "./support/outcomes.ts";
 import { AGENTS, published, says, startLonelyScene } from "./support/scene.ts";
 import { AGENT_TIMINGS, STEADY, type SystemRig } from "./support/system-rig.ts";
@@ -30,7 +30,7 @@ describe("S12: a coordinator comes back", () => {
     await again.until(published(1));
     const { term } = (await again.leads()).fields;
     await agents.untilAll((version) => version.term === term);
-    await expectUnharmed(rig, agents, { ...KEPT, terms: 2 });
+    expectNoRegistration(await expectUnharmed(rig, agents, { ...KEPT, terms: 2 }));
   });
 
   it("S12.2 to two wiped stores, with the same job key: one obtain, and agents go on without a join token", async () => {

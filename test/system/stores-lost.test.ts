@@ -8,7 +8,7 @@ import { systemClock } from "../../src/runtime/system-clock.ts";
 import { eventually } from "../support/eventually.ts";
 import { startNats, startRedis, type TestServer } from "../support/servers.ts";
 import { expectUnharmed } from "./support/oracle.ts";
-import { KEPT, RENEWED } from "./support/outcomes.ts";
+import { expectOnTime, KEPT, RENEWED } from "./support/outcomes.ts";
 import {
   AGENTS,
   CYCLE,
@@ -120,11 +120,11 @@ describe("S7: Redis is lost", () => {
   const late = says("the queue is late: the watchdog renews");
 
   it("S7.1 killed before a renewal: the watchdog renews on time, the queue takes over again after", async () => {
-    const { rig, holder, agents } = await startCyclingScene({ nats, redis });
+    const { rig, holder, agents, issuedAt } = await startCyclingScene({ nats, redis });
     const away = now();
     await redis.kill();
     await holder.until(says("Redis is away: renewals run on the local watchdog"), away);
-    await holder.until(published(3), away);
+    expectOnTime(issuedAt, await holder.until(published(3), away));
     endCycle(rig);
     await redis.restart();
     await holder.until(published(4));
@@ -137,12 +137,12 @@ describe("S7: Redis is lost", () => {
   });
 
   it("S7.2 frozen through a renewal: it is on time all the same", async () => {
-    const { rig, holder, agents } = await startCyclingScene({ nats, redis });
+    const { rig, holder, agents, issuedAt } = await startCyclingScene({ nats, redis });
     endCycle(rig);
     const away = now();
     redis.freeze();
     await holder.until(says("Redis is away: renewals run on the local watchdog"), away);
-    await holder.until(published(3), away);
+    expectOnTime(issuedAt, await holder.until(published(3), away));
     redis.thaw();
     await expectUnharmed(rig, agents, RENEWED);
   });
@@ -151,11 +151,11 @@ describe("S7: Redis is lost", () => {
     // The watchdog gives the queue longer than the machine may stand still: it acts for a lost plan alone.
     const timing = { ...STEADY, watchdogGraceSec: 4 };
     expect(timing.watchdogGraceSec * 1000).toBeGreaterThan(STALL_MS);
-    const { rig, holder, agents } = await startCyclingScene({ nats, redis, timing });
+    const { rig, holder, agents, issuedAt } = await startCyclingScene({ nats, redis, timing });
     endCycle(rig);
     const wiped = now();
     await redis.wipe();
-    await holder.until(published(3), wiped);
+    expectOnTime(issuedAt, await holder.until(published(3), wiped));
     // Whether by the reconnect or by the reconciler: the plan was there again, nobody had to wait.
     expect(holder.count(late, wiped)).toBe(0);
     await expectUnharmed(rig, agents, RENEWED);

@@ -1,5 +1,7 @@
 import { Redis } from "ioredis";
 import { beforeAll, describe, expect, it } from "vitest";
+import { monoMs } from "../../../src/protocol/time.ts";
+import { systemClock } from "../../../src/runtime/system-clock.ts";
 import { eventually } from "../../support/eventually.ts";
 import { generationAt, startJobRig, watchForGaps } from "../../support/job-rig.ts";
 import { startNats, startRedis, type TestServer } from "../../support/servers.ts";
@@ -79,13 +81,24 @@ describe("a job whose stores fail", () => {
 describe("a job whose issuer fails", () => {
   it("renews after STS has throttled for half of the remaining life, with few calls and no gap", async () => {
     const { rig, coordinator, agent, gap } = await startedRig(24_000);
-    // The renewal is due at 12 s; STS throttles the next calls until 16 s to 19 s.
-    rig.sts.knobs.throttle = { calls: 3 };
+    // The renewal is due at 12 s, and STS throttles until 18 s.
+    const { wall, mono } = systemClock.now();
+    const end = mono + (agent.current("lake")?.expiresAt ?? Number.NaN) - wall;
+    rig.sts.knobs.throttle = { untilMono: monoMs(end - 6000) };
+    let firstAt: number | undefined;
+    rig.sts.onCall = () => {
+      firstAt ??= systemClock.now().mono;
+    };
     await generationAt(agent, 2);
     expect(gap.stop()).toBe(0);
+    // The fault was met for as long: it was asked for by then, and the answer came after its end.
+    expect(end - (firstAt ?? Number.NaN)).toBeGreaterThan(9000);
+    expect(systemClock.now().mono).toBeGreaterThan(end - 6000);
+    expect(rig.sts.count("AssumeRole", "Throttling")).toBeGreaterThanOrEqual(2);
     const calls = coordinator.status().providers[0]?.issuerCalls ?? 0;
     expect(calls).toBe(1 + rig.sts.count("AssumeRole", "Throttling") + 1);
-    expect(calls).toBeLessThanOrEqual(5);
+    // Waits of 1, 1, 2 and 2 s at least: five calls fit into the time of throttling.
+    expect(calls).toBeLessThanOrEqual(1 + 5 + 1);
     expect(coordinator.status().rotations.at(-1)?.issuerCalls).toBe(calls - 1);
   });
 

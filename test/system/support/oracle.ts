@@ -55,6 +55,11 @@ export async function expectUnharmed(
   return reports;
 }
 
+/** Since they were marked: a restart or a takeover with the same job key needs none. */
+export function expectNoRegistration(reports: readonly LiveReport[]): void {
+  expect(reports.map(({ registrations }) => registrations)).toEqual(reports.map(() => 0));
+}
+
 export const lowestRunway = (reports: readonly LiveReport[]): number =>
   Math.min(...reports.map((report) => report.lowestRunwayMs));
 
