@@ -160,14 +160,13 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: `${agent}/holding.ts`,
-        find: "if (until > now.mono) continue;",
-        replace: "if (until + 600_000 > now.mono) continue;",
+        find: "if (until <= now.mono) {",
+        replace: "if (until + 600_000 <= now.mono) {",
       },
       {
         file: `${agent}/holding.ts`,
-        find: "if (first === undefined || until < first) first = until;",
-        replace:
-          "if (first === undefined || until + 600_000 < first) first = (until + 600_000) as MonoMs;",
+        find: "? held.until : lowAt(held);",
+        replace: "? ((held.until + 600_000) as MonoMs) : lowAt(held);",
       },
       {
         file: `${agent}/receiving.ts`,
