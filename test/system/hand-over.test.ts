@@ -7,6 +7,7 @@ import { KEPT, ROTATED } from "./support/outcomes.ts";
 import {
   AGENTS,
   askForRotation,
+  askUnheard,
   holdResult,
   meetCall,
   published,
@@ -60,11 +61,12 @@ describe("S4: SIGTERM hands over", () => {
     const scene = await startScene(handsOver());
     const { rig, holder, standby, agents } = scene;
     const holding = holder.nats.holdNext(writesOf(rig, "state"));
-    await askForRotation(rig);
+    const asked = askUnheard(rig);
     const held = await holding;
     expect(rig.sts.count()).toBe(1);
     await handedOver(scene, held.release);
     await standby.until(published(2));
+    await asked;
     await expectUnharmed(rig, agents, { ...ROTATED, terms: 2 });
   });
 

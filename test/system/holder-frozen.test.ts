@@ -12,6 +12,7 @@ import { KEPT, RECOVERED, ROTATED } from "./support/outcomes.ts";
 import {
   AGENTS,
   askForRotation,
+  askUnheard,
   holdResult,
   meetCall,
   published,
@@ -149,7 +150,7 @@ describe("S2: the holder sleeps past its lease", () => {
     const scene = await startScene({ nats, redis });
     const { rig, holder, standby, agents } = scene;
     const holding = holder.nats.holdNext(writesOf(rig, "state"));
-    await askForRotation(rig);
+    const asked = askUnheard(rig);
     const held = await holding;
     expect((await rig.state())?.providers["lake"]?.intent).toBeUndefined();
     holder.signal("SIGSTOP");
@@ -158,6 +159,7 @@ describe("S2: the holder sleeps past its lease", () => {
     await standby.leads();
     await standby.until(published(2));
     await wakesFenced(scene);
+    await asked;
     await expectUnharmed(rig, agents, { ...RECOVERED, issuer: 2, terms: 2 });
   });
 });

@@ -1,4 +1,5 @@
 /** Where most scenarios begin: one holder, one standby, agents that hold generation 1. */
+import { EvergrantError } from "../../../src/protocol/errors.ts";
 import { systemClock } from "../../../src/runtime/system-clock.ts";
 import type { AgentsOptions, AgentsProcess } from "./agents-process.ts";
 import type { Line } from "./process.ts";
@@ -113,6 +114,16 @@ export const says =
 export async function askForRotation(rig: SystemRig): Promise<void> {
   const operator = await rig.operator();
   await operator.rotate({ text: "system ring" });
+}
+
+/**
+ * The same where the holder's intent is held back: what it answers the operator may stand behind that, and
+ * come late or never. Resolves when it is in, or is not waited for any more.
+ */
+export async function askUnheard(rig: SystemRig): Promise<void> {
+  await askForRotation(rig).catch((thrown: unknown) => {
+    if (!(thrown instanceof EvergrantError) || thrown.code !== "NO_COORDINATOR") throw thrown;
+  });
 }
 
 /** The state write that follows the issuer's next answer, held before the server. */
