@@ -15,7 +15,7 @@ import { encodeReport } from "../../src/protocol/report.ts";
 import { subject } from "../../src/protocol/subjects.ts";
 import { durationMs } from "../../src/protocol/time.ts";
 import { systemClock } from "../../src/runtime/system-clock.ts";
-import { type BenchAgent, joinBench, type Opening, setOpening } from "../support/bench-agent.ts";
+import { joinBench, type Opening, setOpening } from "../support/bench-agent.ts";
 import { answer } from "../support/child.ts";
 
 export type FleetQuestion =
@@ -46,7 +46,6 @@ interface Bare {
 /** Of the bytes that nobody reads, as many as a real one has. */
 const SOME_VERSION: Version = { term: 1_838_480_786_493, generation: 1 };
 
-const agents: BenchAgent[] = [];
 const bare: Bare[] = [];
 
 answer(async (question: FleetQuestion) => {
@@ -77,7 +76,6 @@ async function start(order: Extract<FleetQuestion, { kind: "start" }>): Promise<
   const { raw, apart } = order;
   await inBatches(names, async (name) => {
     const agent = await joinBench(order.joinFile, name);
-    agents.push(agent);
     const access = accessFromBroker(nats);
     const broker = await connectNats({ role: "agent", id: raw, name, access, clock: systemClock });
     const answerTo = subject.agent(apart, "ack", name);

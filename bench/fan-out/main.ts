@@ -16,6 +16,7 @@ import { parseArgs } from "node:util";
 import { readJobConfig } from "../../src/coordinator/config.ts";
 import { type CoordinatorHandle, launchCoordinator } from "../../src/coordinator/coordinator.ts";
 import { readJobKeys } from "../../src/coordinator/job-files.ts";
+import { pause } from "../../src/nats/bounded.ts";
 import { connectOperator } from "../../src/operator/operator-client.ts";
 import { currentSet } from "../../src/protocol/keys.ts";
 import { durationMs } from "../../src/protocol/time.ts";
@@ -51,9 +52,6 @@ const agentCpuUs = perMode();
 /** Of this process: the coordinator, and the operator that asks for the rotation. */
 const coordinatorCpuMs = perMode();
 
-const pause = (ms: number): Promise<void> =>
-  new Promise((resume) => void systemClock.timer(durationMs(ms), resume));
-
 interface Job {
   readonly coordinator: CoordinatorHandle;
   /** One forced rotation: from the write of its bundle to the last ack, in milliseconds. */
@@ -72,7 +70,7 @@ async function startJob(file: string): Promise<Job> {
       await operator.rotate({ text: "bench" });
       // Asked for in this process, and rarely: an operator who watches over NATS would be measured, too.
       for (;;) {
-        await pause(200);
+        await pause(systemClock, durationMs(200));
         const last = coordinator.status().rotations.at(-1);
         if (last === undefined || last.generation <= before || last.state !== "done") continue;
         if (last.applied !== AGENTS) throw new Error(`${last.applied} applied`);

@@ -48,7 +48,9 @@ describe("S12: a coordinator comes back", () => {
     await agents.untilAll((version) => version.term === after["term"]);
     expect((await rig.state())?.tokenUses).toEqual({});
     expect(agents.count((line) => line["code"] === "JOIN_TOKEN_INVALID", since)).toBe(0);
-    await expectUnharmed(rig, agents, { ...KEPT, issuer: 2, terms: 2 });
+    const reports = await expectUnharmed(rig, agents, { ...KEPT, issuer: 2, terms: 2 });
+    // With their tickets: the new state has a new group key (ADR 6).
+    expect(reports.filter(({ registrations }) => registrations === 0)).toEqual([]);
 
     // Negative control: a newcomer has but that token, and is refused.
     const stranger = startAgents(path, {

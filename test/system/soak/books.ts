@@ -36,9 +36,8 @@ interface Page {
   readonly issuer: number;
 }
 
-/** 20 s in all: whoever is still behind then has missed two rotations. */
-const CATCH_UP_LOOKS = 100;
-const CATCH_UP_PAUSE_MS = 200;
+/** Renewals are 8 s apart: two looks in a row are hardly disturbed, ten never. */
+const MOST_LOOKS = 10;
 
 const pause = (ms: number): Promise<void> =>
   new Promise((resolve) => void systemClock.timer(durationMs(ms), resolve));
@@ -93,17 +92,17 @@ export function openBooks(rig: SystemRig): Books {
 }
 
 /**
- * Whether there comes a moment in which every agent holds the generation of the state. A rotation may
- * pass between the look at the one and at the others, so the state must be the same before and after.
+ * Whether every agent holds the generation of the state a second after a look at it. A rotation in between
+ * makes it another question, which is asked again.
  */
-export async function agentsCatchUp(rig: SystemRig, agents: AgentsProcess): Promise<boolean> {
-  for (let look = 0; look < CATCH_UP_LOOKS; look += 1) {
+export async function agentsHoldLast(rig: SystemRig, agents: AgentsProcess): Promise<boolean> {
+  for (let look = 0; look < MOST_LOOKS; look += 1) {
     const before = await rig.state().catch(() => undefined);
+    await pause(1000); // the agents take what is out
     const { agents: reports } = await agents.report();
     const after = await rig.state().catch(() => undefined);
-    const same = before !== undefined && after?.generation === before.generation;
-    if (same && reports.every(({ generation }) => generation === after.generation)) return true;
-    await pause(CATCH_UP_PAUSE_MS);
+    if (before === undefined || after?.generation !== before.generation) continue;
+    return reports.every(({ generation }) => generation === after.generation);
   }
   return false;
 }

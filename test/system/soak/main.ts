@@ -11,7 +11,7 @@ import { endServers, startNats, startRedis } from "../../support/server-processe
 import type { CoordinatorProcess } from "../support/system-rig.ts";
 import { AGENT_TIMINGS, buildRig, TIMING } from "../support/system-rig.ts";
 import { soakOptions } from "./arguments.ts";
-import { agentsCatchUp, openBooks } from "./books.ts";
+import { agentsHoldLast, openBooks } from "./books.ts";
 import { FAULTS, type FaultName, WEIGHTS } from "./faults.ts";
 import { flatness, type Sample } from "./flatness.ts";
 
@@ -121,7 +121,7 @@ async function soak(): Promise<boolean> {
   noteTerms(mortal, terms);
   noteTerms(steady, terms);
   const { counts, issuer, issuerDuringLoss, forgotten } = await books.close();
-  const caughtUp = await agentsCatchUp(rig, agents);
+  const upToDate = await agentsHoldLast(rig, agents);
   const { agents: reports } = await agents.report();
   const sum = (pick: (report: (typeof reports)[number]) => number): number =>
     reports.reduce((total, report) => total + pick(report), 0);
@@ -136,7 +136,7 @@ async function soak(): Promise<boolean> {
     "no agent was ever without a credential": sum((r) => r.gaps) === 0,
     "no expired credential was handed out (I2)": sum((r) => r.servedExpired) === 0,
     "no agent went back (I1)": sum((r) => r.regressions) === 0,
-    "every agent holds the last generation": caughtUp,
+    "every agent holds the last generation": upToDate,
     "calls = generations + failures + recoveries (I3)":
       counts.calls === counts.obtained + counts.failures + counts.recoveries,
     "a call that STS has not seen is one whose coordinator or connection died":
